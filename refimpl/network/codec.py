@@ -1,0 +1,135 @@
+"""Payloads to bytes and back: MessagePack for the structure, raw buffers for numpy arrays.
+
+A payload is built from ``None``, ``bool``, ``int`` of any size, ``float``, ``str``, ``bytes``,
+lists, tuples, dictionaries and numeric numpy arrays or scalars. Nothing else is accepted, so
+decoding runs no code of the sender's: this is the difference from pickle.
+
+On the wire: 4 bytes with the length of the head, the head (MessagePack, in which an array is
+its dtype and shape), then the bytes of the arrays in the order in which the head names them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+
+ARRAY, SCALAR, TUPLE, BIG_INT = 1, 2, 3, 4
+HEAD_LENGTH_BYTES = 4
+NUMERIC = "biufc"  # numpy's kinds: bool, int, unsigned, float, complex
+
+
+class Encoded(NamedTuple):
+    """A payload ready to travel: ``head`` and the ``arrays`` (C-contiguous) that follow it."""
+
+    head: bytes
+    arrays: list[np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Length in bytes of the encoding."""
+        size = HEAD_LENGTH_BYTES + len(self.head)
+        return size + sum(array.nbytes for array in self.arrays) if self.arrays else size
+
+    def join(self) -> bytes:
+        """The encoding as one string of bytes."""
+        length = len(self.head).to_bytes(HEAD_LENGTH_BYTES, "little")
+        return b"".join(
+            [length, self.head, *(array.data.cast("B") for array in self.arrays if array.nbytes)]
+        )
+
+
+def encode(payload: Any) -> Encoded:
+    """Encode ``payload`` without copying its arrays (a non-contiguous array is copied).
+
+    Raises ``TypeError``, naming the type, for anything outside the list in the module's text.
+    """
+    arrays: list[np.ndarray] = []
+    return Encoded(_pack(payload, arrays), arrays)
+
+
+def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
+    def special(item: Any) -> msgpack.ExtType:
+        if isinstance(item, np.ndarray | np.generic):
+            if item.dtype.kind not in NUMERIC:
+                raise TypeError(
+                    f"a payload may hold numeric arrays, got dtype {item.dtype}: "
+                    "convert it to numbers, strings or bytes first"
+                )
+            array = np.ascontiguousarray(item).reshape(item.shape)
+            arrays.append(array)
+            kind = ARRAY if isinstance(item, np.ndarray) else SCALAR
+            return msgpack.ExtType(kind, msgpack.packb([array.dtype.str, array.shape]))
+        if isinstance(item, tuple):
+            return msgpack.ExtType(TUPLE, _pack(list(item), arrays))
+        if type(item) is int:  # beyond 64 bits
+            length = item.bit_length() // 8 + 1
+            return msgpack.ExtType(BIG_INT, item.to_bytes(length, "little", signed=True))
+        raise TypeError(
+            f"a payload may hold numbers, strings, bytes, lists, tuples, dictionaries and "
+            f"numeric arrays, got {type(item).__name__}"
+        )
+
+    return msgpack.packb(value, default=special, strict_types=True)
+
+
+def _unpack(head: bytes, take: Callable[[bytes], np.ndarray]) -> Any:
+    """Decode ``head``; ``take(dtype and shape)`` supplies its arrays in order."""
+
+    def special(code: int, data: bytes) -> Any:
+        if code == ARRAY:
+            return take(data)
+        if code == SCALAR:
+            return take(data)[()]
+        if code == TUPLE:
+            return tuple(_unpack(data, take))
+        if code == BIG_INT:
+            return int.from_bytes(data, "little", signed=True)
+        raise ValueError(f"unknown extension {code}")
+
+    return msgpack.unpackb(head, ext_hook=special, strict_map_key=False)
+
+
+def copy(encoded: Encoded) -> Encoded:
+    """The same with arrays of its own, read-only: what an in-process receiver is handed."""
+    if not encoded.arrays:
+        return encoded
+    copies = [array.copy() for array in encoded.arrays]
+    for array in copies:
+        array.flags.writeable = False
+    return Encoded(encoded.head, copies)
+
+
+def restore(encoded: Encoded) -> Any:
+    """The payload of an ``Encoded``. Its arrays are those of ``encoded``, not copies."""
+    arrays = iter(encoded.arrays)
+    return _unpack(encoded.head, lambda _: next(arrays))
+
+
+def decode(data: bytes) -> Any:
+    """The payload of ``encode(payload).join()``; its arrays are read-only views of ``data``.
+
+    Raises ``ValueError`` where ``data`` is not an encoding, is cut short or is too long.
+    """
+    try:
+        position = HEAD_LENGTH_BYTES + int.from_bytes(data[:HEAD_LENGTH_BYTES], "little")
+        head = data[HEAD_LENGTH_BYTES:position]
+
+        def take(specification: bytes) -> np.ndarray:
+            nonlocal position
+            name, shape = msgpack.unpackb(specification)
+            dtype, count = np.dtype(name), math.prod(shape)
+            if dtype.kind not in NUMERIC or any(length < 0 for length in shape):
+                raise ValueError(f"an array of dtype {name} and shape {shape}")
+            array = np.frombuffer(data, dtype, count, position) if count else np.empty(0, dtype)
+            array.flags.writeable = False
+            position += array.nbytes
+            return array.reshape(shape)
+
+        payload = _unpack(head, take)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ValueError(f"not an encoded payload: {error}") from error
+    if position != len(data):
+        raise ValueError(f"not an encoded payload: {len(data)} bytes, {position} of them used")
+    return payload

@@ -1,0 +1,128 @@
+"""What one party holds of the network: its name, and how to send, receive and gather."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+
+class Want:
+    """A party waits for ``topic`` in ``round`` from ``senders``, of whom ``at_least`` suffice.
+
+    Awaiting it hands it to the runner, which answers with ``{sender: payload}`` or raises.
+    """
+
+    __slots__ = ("at_least", "missing", "round", "senders", "topic")
+
+    def __init__(self, senders: tuple[str, ...], topic: str, round: int, at_least: int):
+        self.senders = senders
+        self.topic = topic
+        self.round = round
+        self.at_least = at_least
+        self.missing = set(senders)
+
+    def __await__(self) -> Any:
+        return (yield self)
+
+    @property
+    def enough(self) -> bool:
+        """Whether those who answered suffice to go on."""
+        return len(self.senders) - len(self.missing) >= self.at_least
+
+
+class Work:
+    """A party asks for a computation of its own, which a simulation may batch with others'."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Any):
+        self.job = job
+
+    def __await__(self) -> Any:
+        return (yield self)
+
+
+class Endpoint(Protocol):
+    """A runner's side of a link."""
+
+    def post(self, receiver: str, topic: str, round: int, payload: Any) -> None: ...
+
+    def fetch(self, want: Want) -> dict[str, Any] | None: ...
+
+    @property
+    def peers(self) -> frozenset[str]: ...
+
+
+class Link:
+    """A party's connection to the others. Everything it learns from them arrives here."""
+
+    __slots__ = ("_endpoint", "name", "round")
+
+    def __init__(self, name: str, endpoint: Endpoint, round: int = 0):
+        self.name = name
+        self.round = round
+        self._endpoint = endpoint
+
+    def in_round(self, round: int) -> "Link":
+        """The same link in another round: it reads messages of that round only.
+
+        A straggler's message from an earlier round is so never taken for this round's.
+        """
+        return Link(self.name, self._endpoint, round)
+
+    async def send(self, receiver: str, topic: str, payload: Any) -> None:
+        """Hand ``payload`` to the network. It is copied now, and ``send`` never waits."""
+        self._check(receiver)
+        self._endpoint.post(receiver, topic, self.round, payload)
+
+    async def broadcast(self, receivers: Iterable[str], topic: str, payload: Any) -> None:
+        """Send the same to each of ``receivers``: as many messages as there are receivers."""
+        for receiver in receivers:
+            await self.send(receiver, topic, payload)
+
+    async def receive(self, sender: str, topic: str) -> Any:
+        """The payload of ``sender``'s message of this topic and round, its arrays read-only.
+
+        Raises ``MissingMessage``, ``Deadlock``, ``TamperedMessage`` or ``LostParty``, naming the
+        sender, if the message will never come or did not come whole.
+        """
+        self._check(sender)
+        return (await self._wait((sender,), topic, 1))[sender]
+
+    async def gather(
+        self, senders: Iterable[str], topic: str, *, at_least: int | None = None
+    ) -> dict[str, Any]:
+        """``{sender: payload}`` in name order, from all ``senders`` or, if some fail, from enough.
+
+        ``at_least`` (all, if not given) is how many must answer; with fewer it raises
+        ``MissingMessage``. This is the only way to go on without somebody. In process it gives
+        up on those missing when nobody else can move, over a real network at a deadline.
+        """
+        names = tuple(sorted(senders))
+        for name in names:
+            self._check(name)
+        if len(set(names)) != len(names):
+            raise ValueError(f"senders must differ from each other, got {list(names)}")
+        enough = len(names) if at_least is None else at_least
+        if not 0 <= enough <= len(names):
+            raise ValueError(f"at_least must be between 0 and senders={len(names)}, got {enough}")
+        return await self._wait(names, topic, enough) if names else {}
+
+    async def compute(self, job: Any) -> Any:
+        """The result of ``job``, a computation of this party alone.
+
+        It stays this party's: only the simulation, for speed, runs the jobs of equal type and
+        ``batch_key`` that several parties ask for at once in one ``job.run_together(jobs)``.
+        """
+        return await Work(job)
+
+    async def _wait(self, senders: tuple[str, ...], topic: str, at_least: int) -> dict[str, Any]:
+        want = Want(senders, topic, self.round, at_least)
+        got = self._endpoint.fetch(want)
+        return (await want) if got is None else got
+
+    def _check(self, other: str) -> None:
+        if other == self.name:
+            raise ValueError(f"{self.name!r} addressed itself: keep one's own value local")
+        if other not in self._endpoint.peers:
+            raise ValueError(
+                f"a party must be one of {sorted(self._endpoint.peers)}, got {other!r}"
+            )
