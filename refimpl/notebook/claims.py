@@ -1,0 +1,136 @@
+"""A claim is a check: what somebody says, what was measured here, and whether the two agree."""
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from .display import show
+from .formatting import readable
+
+_VERDICTS = {
+    "confirmed": "Confirmed",
+    "nuanced": "True with a nuance",
+    "refuted": "Refuted",
+}
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def claim(
+    id: str,
+    *,
+    says: str,
+    cite: str | Sequence[str],
+    measured: object,
+    holds: object,
+    verdict: str,
+) -> None:
+    """Show a claim card, after asserting that the measurement gives the stated verdict.
+
+    Parameters
+    ----------
+    id:
+        Name of the claim, unique in the book, in kebab-case: ``"together-beats-alone"``. The card
+        can be linked to as ``#claim-<id>``.
+    says:
+        The statement under test, as plain text.
+    cite:
+        Bibliography key, or several, of who says it.
+    measured:
+        What the page measured: a text, a number, or a mapping of label to number. Numbers are
+        shown in four digits.
+    holds:
+        Whether the measurement agrees, or a mapping of condition to whether it agrees there.
+    verdict:
+        What the author concludes: ``"confirmed"`` (all hold), ``"refuted"`` (none holds) or
+        ``"nuanced"`` (some hold).
+
+    Raises ``AssertionError`` when verdict and measurement disagree, so that the notebook fails,
+    and ``ValueError`` or ``TypeError`` for a malformed claim. The claim also rides in the
+    output's metadata under ``refimpl.claim``, from where the book's claims page collects it.
+    """
+    _check_form(id, says, verdict)
+    conditions = _conditions(holds)
+    _assert_agreement(id, verdict, conditions)
+    named = conditions if isinstance(holds, Mapping) else {}
+    keys = [cite] if isinstance(cite, str) else list(cite)
+    finding = _finding(measured)
+    show(
+        _as_text(says, keys, finding, named, verdict),
+        html=_as_html(id, says, finding, named, verdict),
+        metadata={
+            "refimpl": {
+                "claim": {
+                    "id": id,
+                    "says": says,
+                    "cite": cite if isinstance(cite, str) else keys,
+                    "verdict": verdict,
+                    "measured": finding,
+                    "conditions": named,
+                }
+            }
+        },
+    )
+
+
+def _check_form(id: str, says: str, verdict: str) -> None:
+    if not _ID.fullmatch(id):
+        raise ValueError(f"id must be kebab-case, such as 'together-beats-alone', got {id!r}")
+    if not says.strip():
+        raise ValueError("says must state the claim, got an empty text")
+    if verdict not in _VERDICTS:
+        raise ValueError(f"verdict must be one of {', '.join(_VERDICTS)}, got {verdict!r}")
+
+
+def _conditions(holds: object) -> dict[str, bool]:
+    given = dict(holds) if isinstance(holds, Mapping) else {"the claim": holds}
+    if not given:
+        raise ValueError("holds must name at least one condition, got an empty mapping")
+    for name, value in given.items():
+        # A number would be true in silence; numpy's bool is not a bool, but is meant as one.
+        if type(value).__name__ not in {"bool", "bool_"}:
+            raise TypeError(f"holds must be a bool for {name!r}, got {value!r}; compare it first")
+    return {str(name): bool(value) for name, value in given.items()}
+
+
+def _assert_agreement(id: str, verdict: str, conditions: dict[str, bool]) -> None:
+    holding = sum(conditions.values())
+    some = "nuanced" if holding else "refuted"
+    found = "confirmed" if holding == len(conditions) else some
+    if found != verdict:
+        listing = "; ".join(f"{name}: {_word(value)}" for name, value in conditions.items())
+        raise AssertionError(
+            f"claim {id!r} is stated as {verdict}, but the measurement says {found} ({listing}). "
+            "Look at the measurement first, then correct the verdict or the code."
+        )
+
+
+def _word(holds: bool) -> str:
+    return "holds" if holds else "does not hold"
+
+
+def _finding(measured: object) -> str:
+    if isinstance(measured, Mapping):
+        return ", ".join(f"{label}: {readable(value)}" for label, value in measured.items())
+    return readable(measured)
+
+
+def _as_text(
+    says: str, keys: list[str], finding: str, conditions: dict[str, bool], verdict: str
+) -> str:
+    lines = [f"Claim: {says} [{', '.join(keys)}]", f"Measured here: {finding}"]
+    lines += [f"- {name}: {_word(value)}" for name, value in conditions.items()]
+    return "\n".join([*lines, f"Verdict: {_VERDICTS[verdict]}"])
+
+
+def _as_html(id: str, says: str, finding: str, conditions: dict[str, bool], verdict: str) -> str:
+    items = "".join(
+        f'<li class="claim-{"holds" if value else "fails"}">{escape(name)}: {_word(value)}</li>'
+        for name, value in conditions.items()
+    )
+    return (
+        f'<div class="claim-card claim-{verdict}" id="claim-{id}">'
+        f'<p class="claim-says"><strong>Claim.</strong> {escape(says)}</p>'
+        f'<p class="claim-measured"><strong>Measured here.</strong> {escape(finding)}</p>'
+        + (f'<ul class="claim-conditions">{items}</ul>' if items else "")
+        + f'<p class="claim-verdict"><strong>Verdict.</strong> {_VERDICTS[verdict]}</p></div>'
+    )
