@@ -100,10 +100,12 @@ def _as_html(
         + "</tr>\n"
         for header, row in zip(headers, cells, strict=True)
     )
+    # "dataframe" is the class that front ends and the book's theme style in both colour modes.
+    table = f'<table class="dataframe">\n<caption>{escape(caption)}</caption>\n'
     # Focusable, so that a wide table can be scrolled from the keyboard on a narrow screen.
     return (
         f'<div class="{css_class}" role="group" aria-label="{escape(caption)}" tabindex="0">\n'
-        f"<table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n"
+        f"{table}<thead><tr>{top}</tr></thead>\n"
         f"<tbody>\n{body}</tbody>\n</table>\n"
         + (f'<p class="note">{escape(note)}</p>\n' if note else "")
         + "</div>"
