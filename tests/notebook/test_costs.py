@@ -1,0 +1,103 @@
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from bs4 import BeautifulSoup
+
+from refimpl.network.transcript import Message, Transcript
+from refimpl.notebook import cost_card, costs, measured, tables
+
+
+def messages(*sizes):
+    return Transcript([Message(s, r, "update", 0, None, size) for s, r, size in sizes])
+
+
+@dataclass
+class Run:
+    accuracy: float = 0.912345
+    rounds: int = 1200
+    participants: tuple = ("a", "b")
+    transcript: Transcript = field(
+        default_factory=lambda: messages(
+            ("a", "server", 4000), ("server", "a", 100), ("b", "server", 2000), ("a", "b", 300)
+        )
+    )
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    outputs = []
+    monkeypatch.setattr(tables, "show", lambda text, html: outputs.append((text, html)))
+    return outputs
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path):
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps({"matrix": {"direct": {"seconds": 1.23456}}}))
+    monkeypatch.setattr(costs, "MEASURED", path)
+    return path
+
+
+def cells(html):
+    rows = BeautifulSoup(html, "html.parser").tbody.find_all("tr")
+    return [[cell.text for cell in row.find_all("td")] for row in rows]
+
+
+def test_traffic_is_the_mean_over_participants_and_servers_do_not_count():
+    # By hand: a sends 4000 + 300, b 2000; a is sent 100, b 300.
+    assert costs.traffic(Run()) == (3150.0, 200.0, 4)
+
+
+def test_card_of_one_run(shown):
+    cost_card(Run())
+    text, html = shown[0]
+    assert cells(html) == [["0.9123", "3.15 kB", "200 B", "4", "1,200"]]
+    assert 'class="cost-card"' in html and "seconds" not in text
+
+
+def test_card_of_several_runs(shown):
+    cost_card({"direct": Run(), "a < b": Run(accuracy=1.0, transcript=messages())}, caption="Costs")
+    html = BeautifulSoup(shown[0][1], "html.parser")
+    assert [cell.text for cell in html.find_all("th", scope="row")] == ["direct", "a < b"]
+    assert cells(shown[0][1])[1] == ["1.0000", "0 B", "0 B", "0", "1,200"]
+    assert html.caption.text == "Costs"
+
+
+def test_seconds_are_read_and_never_taken(shown, recorded):
+    runs = {"direct": Run(), "indirect": Run()}
+    cost_card(runs, seconds={"direct": ("matrix", "direct", "seconds")})
+    cost_card(Run(), seconds=("matrix", "direct", "seconds"))
+    assert [row[-1] for row in cells(shown[0][1])] == ["1.235", "–"]
+    assert [row[-1] for row in cells(shown[1][1])] == ["1.235"]
+    assert "recorded beforehand" in shown[0][0]
+
+
+def test_wrong_calls_are_refused(recorded):
+    with pytest.raises(ValueError, match="at least one run"):
+        cost_card({})
+    with pytest.raises(ValueError, match="no participants"):
+        cost_card(Run(participants=()))
+    with pytest.raises(ValueError, match="mapping of label to key"):
+        cost_card({"a": Run(), "b": Run()}, seconds=("matrix",))
+    with pytest.raises(ValueError, match=r"seconds names \['c'\]"):
+        cost_card({"a": Run()}, seconds={"c": ("matrix",)})
+
+
+def test_measured_walks_the_record(recorded):
+    assert measured("matrix", "direct", "seconds") == 1.23456
+    with pytest.raises(KeyError, match=r"no matrix\.ring \(there is: direct\).*make bench"):
+        measured("matrix", "ring", "seconds")
+    with pytest.raises(KeyError, match="there is: a single value"):
+        measured("matrix", "direct", "seconds", "more")
+
+
+def test_nothing_recorded_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(costs, "MEASURED", tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="make bench"):
+        measured("matrix")
+
+
+def test_record_is_where_the_project_keeps_it():
+    assert costs.MEASURED.parts[-3:] == ("book", "_data", "measured.json")
+    assert (costs.MEASURED.parents[2] / "pyproject.toml").exists()
