@@ -17,7 +17,9 @@ import numpy as np
 
 ARRAY, SCALAR, TUPLE, BIG_INT = 1, 2, 3, 4
 HEAD_LENGTH_BYTES = 4
-NUMERIC = "biufc"  # numpy's kinds: bool, int, unsigned, float, complex
+# Booleans, integers, floating and complex numbers in either byte order. No long double: its bytes
+# differ between machines.
+DTYPES = frozenset(np.dtype(order + code).str for code in "?bhilqBHILQefdFD" for order in "<>")
 
 
 class Encoded(NamedTuple):
@@ -36,7 +38,7 @@ class Encoded(NamedTuple):
         """The encoding as one string of bytes."""
         length = len(self.head).to_bytes(HEAD_LENGTH_BYTES, "little")
         return b"".join(
-            [length, self.head, *(array.data.cast("B") for array in self.arrays if array.nbytes)]
+            [length, self.head, *(array.reshape(-1).view(np.uint8).data for array in self.arrays)]
         )
 
 
@@ -52,11 +54,7 @@ def encode(payload: Any) -> Encoded:
 def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
     def special(item: Any) -> msgpack.ExtType:
         if isinstance(item, np.ndarray | np.generic):
-            if item.dtype.kind not in NUMERIC:
-                raise TypeError(
-                    f"a payload may hold numeric arrays, got dtype {item.dtype}: "
-                    "convert it to numbers, strings or bytes first"
-                )
+            _check_array(item)
             array = np.ascontiguousarray(item).reshape(item.shape)
             arrays.append(array)
             kind = ARRAY if isinstance(item, np.ndarray) else SCALAR
@@ -72,6 +70,16 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
         )
 
     return msgpack.packb(value, default=special, strict_types=True)
+
+
+def _check_array(item: np.ndarray | np.generic) -> None:
+    if item.dtype.str not in DTYPES:
+        raise TypeError(
+            f"a payload may hold numeric arrays of at most 64 bits (128 if complex), got dtype "
+            f"{item.dtype}: convert it to numbers, strings or bytes first"
+        )
+    if isinstance(item, np.ma.MaskedArray):
+        raise TypeError("a payload may not hold a masked array, its mask would be lost: fill it")
 
 
 def _unpack(head: bytes, take: Callable[[bytes], np.ndarray]) -> Any:
@@ -108,7 +116,8 @@ def restore(encoded: Encoded) -> Any:
 
 
 def decode(data: bytes) -> Any:
-    """The payload of ``encode(payload).join()``; its arrays are read-only views of ``data``.
+    """The payload of ``encode(payload).join()``. Its arrays are read-only: views of ``data``, or
+    copies of those that lie unaligned in it.
 
     Raises ``ValueError`` where ``data`` is not an encoding, is cut short or is too long.
     """
@@ -119,16 +128,18 @@ def decode(data: bytes) -> Any:
         def take(specification: bytes) -> np.ndarray:
             nonlocal position
             name, shape = msgpack.unpackb(specification)
-            dtype, count = np.dtype(name), math.prod(shape)
-            if dtype.kind not in NUMERIC or any(length < 0 for length in shape):
+            if name not in DTYPES or any(length < 0 for length in shape):
                 raise ValueError(f"an array of dtype {name} and shape {shape}")
+            dtype, count = np.dtype(name), math.prod(shape)
             array = np.frombuffer(data, dtype, count, position) if count else np.empty(0, dtype)
+            if not array.flags.aligned:
+                array = array.copy()
             array.flags.writeable = False
             position += array.nbytes
             return array.reshape(shape)
 
         payload = _unpack(head, take)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError(f"not an encoded payload: {error}") from error
     if position != len(data):
         raise ValueError(f"not an encoded payload: {len(data)} bytes, {position} of them used")

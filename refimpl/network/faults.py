@@ -1,9 +1,13 @@
 """Network faults that a run may inject. They strike a message on its way, never a party."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from refimpl.network import channel
+
+Address = tuple[str, str, int]  # sender, topic, round
 Kind = Literal["drop", "delay", "duplicate", "truncate", "tamper"]
 
 
@@ -37,11 +41,29 @@ class Fault:
         )
 
 
-def kind_for(
-    faults: Sequence[Fault], sender: str, receiver: str, topic: str, round: int
-) -> Kind | None:
-    """The kind of the first fault that strikes the message, if any does."""
+def kind_for(faults: Sequence[Fault], receiver: str, address: Address) -> Kind | None:
+    """The kind of the first fault that strikes a message, if any does.
+
+    It depends on the address alone, so two messages of one address share their fault, and the
+    second is never read in the place of a lost first.
+    """
+    sender, topic, round = address
     for fault in faults:
         if fault.strikes(sender, receiver, topic, round):
             return fault.kind
     return None
+
+
+def change(fault: Kind, head: bytes, number: int, body: bytes) -> str:
+    """Seal a frame, change it as ``fault`` says, open it again: what its receiver finds."""
+    key = secrets.token_bytes(channel.KEY_BYTES)
+    sealed = bytearray(channel.seal(key, head, number, body))
+    if fault == "truncate":
+        del sealed[-1]
+    else:
+        sealed[len(sealed) // 2] ^= 1
+    try:
+        channel.open_sealed(key, head, number, bytes(sealed))
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("a changed frame passed its authentication tag")

@@ -1,7 +1,18 @@
 """What one party holds of the network: its name, and how to send, receive and gather."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
+
+from refimpl.network.errors import (
+    LostParty,
+    MalformedMessage,
+    MissingMessage,
+    NetworkError,
+    TamperedMessage,
+)
+
+Reason = tuple[type[NetworkError], str]
+GRAVEST_FIRST = (TamperedMessage, MalformedMessage, LostParty, MissingMessage)
 
 
 class Want:
@@ -26,6 +37,21 @@ class Want:
     def enough(self) -> bool:
         """Whether those who answered suffice to go on."""
         return len(self.senders) - len(self.missing) >= self.at_least
+
+    def hopeless(self, lost: Iterable[str]) -> bool:
+        """Whether too few can still answer once those in ``lost``, all missing, never will."""
+        return len(self.senders) - len(set(lost)) < self.at_least
+
+    def unanswered(self, receiver: str, reasons: Mapping[str, Reason]) -> NetworkError:
+        """The error that says who is missing and why; its type is the gravest of the reasons'."""
+        text = (
+            f"{receiver!r} received {self.topic!r} of round {self.round} from "
+            f"{len(self.senders) - len(self.missing)} of {len(self.senders)} parties, and needs "
+            f"{self.at_least}. Missing: "
+            + "; ".join(f"{sender!r} ({reason})" for sender, (_, reason) in reasons.items())
+        )
+        kind = min((kind for kind, _ in reasons.values()), key=GRAVEST_FIRST.index)
+        return kind(text, reasons)
 
 
 class Work:

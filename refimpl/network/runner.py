@@ -9,21 +9,19 @@ Links are authenticated. Only a struck frame is really sealed, changed and opene
 for the others the runner stands in for the tag, and counts its bytes.
 """
 
-import secrets
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from refimpl.network import channel, codec
 from refimpl.network.errors import Deadlock, MissingMessage, NetworkError, TamperedMessage
-from refimpl.network.faults import Fault, kind_for
-from refimpl.network.link import Link, Want, Work
+from refimpl.network.faults import Address, Fault, change, kind_for
+from refimpl.network.link import Link, Reason, Want, Work
 from refimpl.network.transcript import Message, Transcript
 
 Role = Callable[[Link], Coroutine[Any, Any, Any]]
-Address = tuple[str, str, int]  # sender, topic, round
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ def run(
     """
     if record not in ("payloads", "sizes"):
         raise ValueError(f"record must be 'payloads' or 'sizes', got {record!r}")
-    unknown = set(required or ()) - set(roles)
-    if unknown:
-        raise ValueError(f"required must be among the roles {sorted(roles)}, got {sorted(unknown)}")
+    _check_names("required", required or (), roles)
+    struck = [name for fault in faults for name in (fault.sender, fault.receiver)]
+    _check_names("a fault's parties", (name for name in struck if name is not None), roles)
     scheduler = _Scheduler(tuple(roles), tuple(faults), record == "payloads")
     try:
         scheduler.start(roles)
@@ -72,9 +70,20 @@ def run(
     return Outcome(
         scheduler.results,
         scheduler.errors,
-        Transcript(scheduler.messages),
-        [(receiver, *address) for receiver, box in scheduler.boxes.items() for address in box],
+        Transcript(scheduler.messages, scheduler.order),
+        [
+            (receiver, *address)
+            for receiver, box in scheduler.boxes.items()
+            for address, queue in box.items()
+            for _ in queue
+        ],
     )
+
+
+def _check_names(what: str, names: Iterable[str], roles: Mapping[str, Role]) -> None:
+    unknown = set(names) - set(roles)
+    if unknown:
+        raise ValueError(f"{what} must be among the roles {sorted(roles)}, got {sorted(unknown)}")
 
 
 class _Endpoint:
@@ -101,7 +110,7 @@ class _Scheduler:
         self.names = frozenset(self.order)
         self.coroutines: dict[str, Coroutine[Any, Any, Any]] = {}
         self.boxes: dict[str, dict[Address, deque[Any]]] = {name: {} for name in self.order}
-        self.broken: dict[tuple[str, Address], str] = {}  # what is wrong with a struck message
+        self.broken: dict[tuple[str, Address], Reason] = {}  # why a struck message cannot be read
         self.delayed: list[tuple[str, Address, Any]] = []
         self.ready: deque[tuple[str, Any]] = deque()  # a party and what its coroutine is sent
         self.waiting: dict[str, Want] = {}
@@ -132,17 +141,20 @@ class _Scheduler:
         self.sequence[sender, receiver] = number + 1
         head = channel.envelope(topic, round, number)
         size = channel.frame_size(len(head), encoded.size)
-        fault = kind_for(self.faults, sender, receiver, topic, round) if self.faults else None
+        address = (sender, topic, round)
+        fault = kind_for(self.faults, receiver, address)
         received = codec.restore(encoded)
         kept = received if self.payloads else None
         if isinstance(kept, (list, dict, tuple)):  # the receiver may change its own
             kept = codec.restore(encoded)
         self.messages.append(Message(sender, receiver, topic, round, kept, size, fault))
-        address = (sender, topic, round)
         if fault is None:
             self.deliver(receiver, address, received)
+        elif fault == "drop":
+            self.broken[receiver, address] = MissingMessage, "its message was lost"
         elif fault in ("tamper", "truncate"):
-            self.broken[receiver, address] = _strike(fault, head, number, encoded.join())
+            reason = change(fault, head, number, encoded.join())
+            self.broken[receiver, address] = TamperedMessage, reason
         elif fault == "delay":
             self.delayed.append((receiver, address, received))
         elif fault == "duplicate":
@@ -273,38 +285,15 @@ class _Scheduler:
             self.ready.append((name, error))
 
     def explain(self, name: str, want: Want) -> NetworkError | None:
-        """Why ``want`` can never be met, or ``None`` if a party it waits for may yet move."""
-        reasons, tampered = {}, False
+        """Why ``want`` can never be met, or ``None`` if enough of its parties may yet answer."""
+        reasons: dict[str, Reason] = {}
         for sender in sorted(want.missing):
             address = (sender, want.topic, want.round)
             if (name, address) in self.broken:
-                reasons[sender], tampered = self.broken[name, address], True
+                reasons[sender] = self.broken[name, address]
             elif sender in self.errors:
-                reasons[sender] = f"it ended with {type(self.errors[sender]).__name__}"
+                ended = f"it ended with {type(self.errors[sender]).__name__}"
+                reasons[sender] = MissingMessage, ended
             elif sender in self.results:
-                reasons[sender] = "it ended without sending it, or the message was lost"
-        if not reasons:
-            return None
-        got = len(want.senders) - len(want.missing)
-        text = (
-            f"{name!r} received {want.topic!r} of round {want.round} from {got} of "
-            f"{len(want.senders)} parties, and needs {want.at_least}. Missing: "
-            + "; ".join(f"{sender!r} ({reason})" for sender, reason in reasons.items())
-        )
-        kind = TamperedMessage if tampered else MissingMessage
-        return kind(text, reasons)
-
-
-def _strike(fault: str, head: bytes, number: int, body: bytes) -> str:
-    """Seal a frame, change it as ``fault`` says, open it again; what its receiver finds."""
-    key = secrets.token_bytes(channel.KEY_BYTES)
-    sealed = bytearray(channel.seal(key, head, number, body))
-    if fault == "truncate":
-        del sealed[-1]
-    else:
-        sealed[len(sealed) // 2] ^= 1
-    try:
-        channel.open_sealed(key, head, number, bytes(sealed))
-    except ValueError as error:
-        return str(error)
-    raise AssertionError("a changed frame passed its authentication tag")
+                reasons[sender] = MissingMessage, "it ended without sending it"
+        return want.unanswered(name, reasons) if want.hopeless(reasons) else None

@@ -100,8 +100,8 @@ def neighbour_weights(graph: "networkx.Graph") -> np.ndarray:
 
 def check_mixing(weights: np.ndarray, *, tolerance: float = 1e-9) -> None:
     """Raise ``ValueError`` unless ``weights`` is square, non-negative and doubly stochastic."""
-    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
-        raise ValueError(f"a mixing matrix must be square, got shape {weights.shape}")
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or not weights.size:
+        raise ValueError(f"a mixing matrix must be square and not empty, got shape {weights.shape}")
     if not np.isfinite(weights).all() or weights.min() < 0:
         raise ValueError("the weights of a mixing matrix must be finite and not negative")
     for axis, what in ((1, "row"), (0, "column")):
@@ -117,6 +117,8 @@ def check_mixing(weights: np.ndarray, *, tolerance: float = 1e-9) -> None:
 def second_eigenvalue_modulus(weights: np.ndarray) -> float:
     """The second-largest modulus of the eigenvalues of a mixing matrix, in [0, 1]."""
     check_mixing(weights)
+    if len(weights) < 2:
+        raise ValueError(f"a mixing matrix must have at least 2 nodes, got {len(weights)}")
     return float(np.sort(abs(np.linalg.eigvals(weights)))[-2])
 
 
@@ -125,5 +127,7 @@ def _require_connected(graph: "networkx.Graph") -> None:
 
     if set(graph) != set(range(len(graph))):
         raise ValueError(f"nodes of a graph must be 0..{len(graph) - 1}, got {sorted(graph)}")
+    if any(i == j for i, j in graph.edges):
+        raise ValueError("a graph must have no self-loops: the weights see to each node's own")
     if not networkx.is_connected(graph):
         raise ValueError("a graph must be connected, or its parts never hear of each other")

@@ -1,7 +1,7 @@
 """Every message of a run: who sent what to whom, in which round, and at how many bytes."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 
@@ -29,8 +29,9 @@ class Transcript:
     or a coalition that pools its knowledge, sent and received.
     """
 
-    def __init__(self, messages: list[Message] | None = None):
+    def __init__(self, messages: list[Message] | None = None, parties: Iterable[str] = ()):
         self.messages: list[Message] = [] if messages is None else messages
+        self.parties = frozenset(parties)  # those of the run, also if they said nothing
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -62,7 +63,7 @@ class Transcript:
 
         A message that was dropped, tampered with or cut short was sent but not received.
         """
-        known = {name for message in self.messages for name in (message.sender, message.receiver)}
+        known = self.parties.union(*((message.sender, message.receiver) for message in self))
         for party in parties:
             if party not in known:
                 raise ValueError(f"a view is of parties of the run {sorted(known)}, got {party!r}")
@@ -73,7 +74,8 @@ class Transcript:
                 for message in self.messages
                 if message.sender in parties
                 or (message.receiver in parties and message.fault in arrived)
-            ]
+            ],
+            known,
         )
 
     def select(
@@ -92,5 +94,6 @@ class Transcript:
                 message
                 for message in self.messages
                 if all(getattr(message, key) == value for key, value in tests)
-            ]
+            ],
+            self.parties,
         )
