@@ -1,0 +1,206 @@
+"""The indirect approach: participants train locally and share updates with a server.
+
+Synchronous methods live here: each round the server sends the model out, every participant
+contributes to a weighted sum, and the server updates. The sum is an ``Aggregation``, so a
+protection is exchanged without touching the roles. Methods in which the server handles one
+participant at a time have modules of their own: ``asynchronous``, ``selective`` and
+``weight_transmission``.
+
+Adversary: with ``aggregation.Plain``, none withstood. The server sees every participant's update
+in every round, from which training examples can be read off (indirect leakage).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from refimpl.aggregation import Aggregation, Group, Plain
+from refimpl.collaboration.run import (
+    SERVER,
+    LocalSGD,
+    Report,
+    Run,
+    Scores,
+    Setting,
+    check_count,
+    check_positive,
+    execute,
+)
+from refimpl.learning import Examples, Gradient, Model, Task
+from refimpl.network import Fault, Link
+from refimpl.network.runner import Role
+
+
+class Method(Protocol):
+    """A way to update weights over a server."""
+
+    def server_roles(self, setting: Setting) -> dict[str, Role]:
+        """The role of every participant and of the server."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedSGD:
+    """Synchronous SGD: average the gradients, then update, w ← w − α Σ (n_k/n) ∇L_k(w).
+
+    ``batch_size=None`` takes the gradient over all local examples; then one round is exactly one
+    step of full-batch gradient descent on the pooled examples. Otherwise each participant draws
+    ``batch_size`` of its examples without replacement.
+    Source: McMahan et al. 2017, section 2, FedSGD.
+    """
+
+    learning_rate: float = 0.5
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(learning_rate=self.learning_rate)
+        if self.batch_size is not None:
+            check_count(batch_size=self.batch_size)
+
+    def local(
+        self, model: Model, parameters: np.ndarray, examples: Examples, rng: np.random.Generator
+    ) -> Gradient:
+        """What a participant computes: its mean gradient."""
+        if self.batch_size is None or self.batch_size >= len(examples):
+            return Gradient(model, parameters, examples.x, examples.y)
+        chosen = rng.choice(len(examples), self.batch_size, replace=False)
+        return Gradient(model, parameters, examples.x[chosen], examples.y[chosen])
+
+    def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """What the server does with the weighted mean of the gradients."""
+        return (parameters - self.learning_rate * mean).astype(parameters.dtype)
+
+    def server_roles(self, setting: Setting) -> dict[str, Role]:
+        """See ``synchronous_roles``."""
+        return synchronous_roles(self, setting)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedAvg(LocalSGD):
+    """Federated averaging: train ``epochs`` passes locally, then average, w ← Σ (n_k/n) w_k.
+
+    Source: McMahan et al. 2017, Algorithm 1 (E = ``epochs``, B = ``batch_size``, C = 1).
+    """
+
+    def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """What the server does with the weighted mean of the local parameters."""
+        return mean.astype(parameters.dtype)
+
+    def server_roles(self, setting: Setting) -> dict[str, Role]:
+        """See ``synchronous_roles``."""
+        return synchronous_roles(self, setting)
+
+
+async def participant(
+    link: Link,
+    method: FedSGD | FedAvg,
+    model: Model,
+    examples: Examples,
+    largest: int,
+    groups: Sequence[Group],
+    aggregation: Aggregation,
+    credentials: Any,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Each round: fetch the model, compute locally, contribute ``[v · n_k/n_max, n_k/n_max]``.
+
+    The weight rides at the end of the vector, so that the server learns the sum of the weights
+    of those who answered, and no single one where the aggregation hides them.
+    """
+    weight = len(examples) / largest
+    for group in groups:
+        parameters = await link.in_round(group.round).receive(group.collector, "model")
+        local = await link.compute(method.local(model, parameters, examples, rng))
+        vector = np.append(local * weight, weight).astype(local.dtype)
+        await aggregation.contribute(link, vector, group, credentials)
+    return await link.in_round(len(groups)).receive(SERVER, "model")
+
+
+async def server(
+    link: Link,
+    method: FedSGD | FedAvg,
+    parameters: np.ndarray,
+    groups: Sequence[Group],
+    aggregation: Aggregation,
+    credentials: Any,
+    report: Report,
+) -> None:
+    """Each round: send the model out, collect the weighted sum, divide by its weight, update."""
+    for group in groups:
+        await link.in_round(group.round).broadcast(group.contributors, "model", parameters)
+        total, _ = await aggregation.collect(link, group, credentials)
+        parameters = method.update(parameters, total[:-1] / total[-1])
+        report(group.round, parameters)
+    await link.in_round(len(groups)).broadcast(groups[-1].contributors, "model", parameters)
+
+
+def synchronous_roles(method: FedSGD | FedAvg, setting: Setting) -> dict[str, Role]:
+    """The roles of a synchronous method: each is handed what its party knows, and no more."""
+    task, aggregation = setting.task, setting.aggregation
+    groups = [
+        Group(SERVER, task.participants, round, setting.at_least) for round in range(setting.rounds)
+    ]
+    roles: dict[str, Role] = {
+        name: partial(
+            participant,
+            method=method,
+            model=task.model,
+            examples=examples,
+            largest=setting.largest,
+            groups=groups,
+            aggregation=aggregation,
+            credentials=setting.credentials[name],
+            rng=setting.generator("local training", name),
+        )
+        for name, examples in task.data.items()
+    }
+    roles[SERVER] = partial(
+        server,
+        method=method,
+        parameters=task.initial_parameters(),
+        groups=groups,
+        aggregation=aggregation,
+        credentials=setting.credentials[SERVER],
+        report=setting.report,
+    )
+    return roles
+
+
+def train(
+    task: Task,
+    *,
+    rounds: int = 20,
+    method: Method | None = None,
+    aggregation: Aggregation | None = None,
+    seed: int = 0,
+    at_least: int | None = None,
+    faults: Sequence[Fault] = (),
+    record: Literal["payloads", "sizes"] = "payloads",
+) -> Run:
+    """Train ``task`` over a server that sees updates and no examples.
+
+    ``method``: ``FedAvg()`` (default), ``FedSGD()``, or
+    ``AsynchronousSGD``, ``SelectiveSGD``, ``WeightTransmission``.
+    ``aggregation``: how the server comes by the sum (default ``aggregation.Plain()``).
+    ``at_least`` (all, if not given): how many participants a round needs; with it, participants
+    may fail, and ``Run.errors`` says which did and why. ``seed`` sets the order of the batches.
+    The run ends when every participant holds the final model.
+    """
+    check_count(rounds=rounds)
+    method, aggregation = method or FedAvg(), aggregation or Plain()
+    scores = Scores(task, rounds)
+    credentials = aggregation.setup([*task.participants, SERVER])
+    setting = Setting(task, rounds, seed, aggregation, at_least, scores, credentials)
+    return execute(
+        "indirect",
+        method,
+        method.server_roles(setting),
+        setting,
+        scores,
+        required=None if at_least is None else [SERVER],
+        faults=faults,
+        record=record,
+    )

@@ -1,0 +1,189 @@
+"""One run of a collaboration, and what the survey asks of it: accuracy, efficiency, privacy."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from refimpl import network
+from refimpl.aggregation import Aggregation, Plain
+from refimpl.learning import Examples, LocalTraining, Model, Task
+from refimpl.network.runner import Role
+
+SERVER = "server"
+Report = Callable[[int, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of ``train`` yields.
+
+    ``accuracy_by_round``: test score (``task.metric``) after each round; in peer-to-peer the mean
+    over the participants' own models. ``models``: the final parameters of each participant.
+    ``transcript``: every message, for efficiency; ``transcript.view(...)`` is what an adversary
+    saw, for privacy. ``seconds``: wall time of this run here, all parties in one process.
+    ``errors``: participants that did not finish, where the run went on without them.
+    """
+
+    approach: Literal["direct", "indirect", "peer-to-peer"]
+    method: str
+    task: Task
+    rounds: int
+    accuracy_by_round: tuple[float, ...]
+    models: dict[str, np.ndarray]
+    transcript: network.Transcript
+    seconds: float
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return self.task.participants
+
+    @property
+    def accuracy(self) -> float:
+        """The test score after the last round."""
+        return self.accuracy_by_round[-1]
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The final parameters: the mean of ``models``, which in direct and indirect are equal."""
+        models = list(self.models.values())
+        if all(np.array_equal(model, models[0]) for model in models[1:]):
+            return models[0]
+        return np.mean(models, axis=0, dtype=np.float64).astype(models[0].dtype)
+
+
+class Scores:
+    """The experimenter's instrument: scores the models that the parties hold after each round.
+
+    Calling it tells the parties nothing: it returns ``None`` and travels on no link.
+    """
+
+    def __init__(self, task: Task, rounds: int):
+        self.task = task
+        self.by_round: list[list[float]] = [[] for _ in range(rounds)]
+
+    def __call__(self, round: int, parameters: np.ndarray) -> None:
+        self.by_round[round].append(self.task.accuracy(parameters))
+
+    def means(self) -> tuple[float, ...]:
+        """The mean score of each round; ``nan`` for a round that nobody reached."""
+        return tuple(float(np.mean(scores)) if scores else np.nan for scores in self.by_round)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSGD:
+    """How a party trains on examples it holds: minibatch SGD, w ← w − α ∇L(w; batch).
+
+    ``epochs`` passes over the examples in a fresh random order each; ``batch_size=None`` takes
+    all of them as one batch.
+    """
+
+    learning_rate: float = 0.1
+    epochs: int = 5
+    batch_size: int | None = 16
+
+    def __post_init__(self) -> None:
+        check_positive(learning_rate=self.learning_rate)
+        check_count(epochs=self.epochs)
+        if self.batch_size is not None:
+            check_count(batch_size=self.batch_size)
+
+    def local(
+        self, model: Model, parameters: np.ndarray, examples: Examples, rng: np.random.Generator
+    ) -> LocalTraining:
+        """The job that trains ``parameters`` on ``examples``."""
+        return LocalTraining(
+            model,
+            parameters,
+            examples.x,
+            examples.y,
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            rng=rng,
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method is run with. Each role is handed only the parts that its party may know.
+
+    ``credentials`` maps each party to what ``aggregation.setup`` gave it.
+    """
+
+    task: Task
+    rounds: int
+    seed: int
+    aggregation: Aggregation
+    at_least: int | None
+    report: Report
+    credentials: Mapping[str, object]
+
+    def generator(self, purpose: str, name: str) -> np.random.Generator:
+        """The simulation's random stream of one party, for one purpose, in this run."""
+        return self.task.generator(purpose, name, self.seed)
+
+    def require_plain(self, method: object) -> None:
+        """Raise ``ValueError``: ``method`` sums nothing that an aggregation could protect."""
+        if not isinstance(self.aggregation, Plain):
+            raise ValueError(
+                f"{type(method).__name__} sums nothing, so {type(self.aggregation).__name__} "
+                "cannot protect it: use aggregation.Plain, or a method that averages"
+            )
+        if self.at_least is not None:
+            raise ValueError(
+                f"{type(method).__name__} takes the participants in turn, so at_least must be "
+                f"None, got {self.at_least}"
+            )
+
+    @property
+    def largest(self) -> int:
+        """Examples of the largest participant: public, it scales the weights of FedAvg."""
+        return max(len(examples) for examples in self.task.data.values())
+
+
+def execute(
+    approach: Literal["direct", "indirect", "peer-to-peer"],
+    method: object,
+    roles: Mapping[str, Role],
+    setting: Setting,
+    scores: Scores,
+    *,
+    required: Collection[str] | None,
+    faults: Sequence[network.Fault],
+    record: Literal["payloads", "sizes"],
+) -> Run:
+    """Run ``roles`` in process and collect the ``Run``; see ``network.run`` for the keywords."""
+    start = time.perf_counter()
+    outcome = network.run(roles, required=required, faults=faults, record=record)
+    seconds = time.perf_counter() - start
+    names = setting.task.participants
+    return Run(
+        approach=approach,
+        method=type(method).__name__,
+        task=setting.task,
+        rounds=setting.rounds,
+        accuracy_by_round=scores.means(),
+        models={name: outcome.results[name] for name in names if name in outcome.results},
+        transcript=outcome.transcript,
+        seconds=seconds,
+        errors=outcome.errors,
+    )
+
+
+def check_positive(**values: float) -> None:
+    """Raise ``ValueError`` for the first value that is not positive and finite."""
+    for name, value in values.items():
+        if not (0 < value < float("inf")):
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_count(**values: int) -> None:
+    """Raise ``ValueError`` for the first value that is not a whole number of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

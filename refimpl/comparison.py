@@ -1,0 +1,99 @@
+"""The living matrix: topology × technique → accuracy and efficiency, all measured on one task.
+
+A row is an ``Entry``: a name for the topology, one for the protection, and how to train so. More
+rows and the privacy columns arrive with the techniques. Seconds differ from machine to machine
+and from run to run: ``record`` writes them, with the rows, to the file of measured times.
+"""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas
+
+    from refimpl.collaboration import Run
+    from refimpl.learning import Task
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: what it is called, and ``train(task, rounds=..., seed=...)`` that yields a run."""
+
+    topology: str
+    technique: str
+    method: str
+    train: "Callable[..., Run]"
+
+
+def entries() -> tuple[Entry, ...]:
+    """The rows of the matrix, in its order."""
+    from functools import partial
+
+    from refimpl.collaboration import Central, FedAvg, Gossip, direct, indirect, peer_to_peer
+
+    return (
+        Entry("direct", "none", "central SGD", partial(direct.train, method=Central())),
+        Entry("indirect", "none", "FedAvg", partial(indirect.train, method=FedAvg())),
+        Entry(
+            "peer-to-peer", "none", "gossip on a ring", partial(peer_to_peer.train, method=Gossip())
+        ),
+    )
+
+
+def matrix(
+    task: "Task | None" = None,
+    *,
+    rounds: int = 20,
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Callable[[Iterable[Entry]], Iterable[Entry]] | None = None,
+) -> "pandas.DataFrame":
+    """Train every entry on ``task`` (default: ten hospitals, digits); one row for each.
+
+    Columns: accuracy (mean over ``seeds`` of ``task.metric`` on the test examples) and its
+    spread (largest minus smallest); bytes that a participant sends and receives (mean over the
+    participants) and the messages of all, both of one run; rounds. Everybody holds the final
+    model at the end of each run. ``progress`` wraps the loop over the entries.
+    """
+    import pandas
+
+    rows = [row for row, _ in measure(task, rounds=rounds, seeds=seeds, progress=progress)]
+    return pandas.DataFrame(rows).set_index(["topology", "technique"])
+
+
+def measure(
+    task: "Task | None" = None,
+    *,
+    rounds: int = 20,
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Callable[[Iterable[Entry]], Iterable[Entry]] | None = None,
+) -> list[tuple[dict[str, str | int | float], float]]:
+    """The rows of ``matrix``, each with the median seconds of its runs here."""
+    from refimpl import learning
+
+    if not seeds:
+        raise ValueError("seeds must hold at least one seed, got none")
+    task = task or learning.digits(participants=10)
+    measured = []
+    for entry in progress(entries()) if progress else entries():
+        runs = [entry.train(task, rounds=rounds, seed=seed, record="sizes") for seed in seeds]
+        measured.append((_row(entry, runs), statistics.median(run.seconds for run in runs)))
+    return measured
+
+
+def _row(entry: Entry, runs: "Sequence[Run]") -> dict[str, str | int | float]:
+    first, accuracies = runs[0], [run.accuracy for run in runs]
+    sent, received = first.transcript.bytes_sent(), first.transcript.bytes_received()
+    people = first.participants
+    return {
+        "topology": entry.topology,
+        "technique": entry.technique,
+        "method": entry.method,
+        "accuracy": statistics.fmean(accuracies),
+        "spread": max(accuracies) - min(accuracies),
+        "bytes sent": round(statistics.fmean(sent[name] for name in people)),
+        "bytes received": round(statistics.fmean(received[name] for name in people)),
+        "messages": len(first.transcript),
+        "rounds": first.rounds,
+    }
