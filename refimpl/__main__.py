@@ -1,0 +1,83 @@
+"""The command line: ``python -m refimpl compare``."""
+
+from collections.abc import Iterable
+
+import click
+
+DATA_SETS = ("digits", "breast_cancer", "diabetes")
+
+
+@click.group()
+@click.version_option(package_name="refimpl")
+def main() -> None:
+    """Privacy-preserving distributed deep learning, measured."""
+
+
+@main.command()
+@click.option("--data", type=click.Choice(DATA_SETS), default="digits", show_default=True)
+@click.option("--participants", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs a row.")
+@click.option("--record", is_flag=True, help="Write rows and seconds to the book's data file.")
+def compare(data: str, participants: int, rounds: int, seeds: int, record: bool) -> None:
+    """Train every row of the living matrix and print it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from refimpl import comparison, learning
+    from refimpl.notebook import measurements
+
+    errors = Console(stderr=True)
+
+    def progress(entries: Iterable[comparison.Entry]) -> Iterable[comparison.Entry]:
+        return track(list(entries), "training", console=errors, transient=True)
+
+    try:
+        task = getattr(learning, data)(participants=participants)
+        rows = comparison.measure(task, rounds=rounds, seeds=range(seeds), progress=progress)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    title = f"{task.name}, {participants} participants, {rounds} rounds"
+    Console().print(_table(title, task.metric, rows))
+    if record:
+        path = measurements.record(
+            "matrix",
+            {
+                "data": data,
+                "participants": participants,
+                "seeds": seeds,
+                "rows": [dict(row, seconds=round(seconds, 3)) for row, seconds in rows],
+            },
+        )
+        errors.print(f"recorded in {path}")
+
+
+def _table(title: str, metric: str, rows: list) -> object:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from refimpl.notebook import human_bytes
+
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("topology", "technique", "method"):
+        table.add_column(name, no_wrap=True)
+    for name in (metric, "spread", "sent", "received", "messages", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, seconds in rows:
+        table.add_row(
+            row["topology"],
+            row["technique"],
+            row["method"],
+            f"{row['accuracy']:.4f}",
+            f"{row['spread']:.4f}",
+            human_bytes(row["bytes sent"]),
+            human_bytes(row["bytes received"]),
+            f"{row['messages']:,}",
+            f"{seconds:.2f}",
+        )
+    table.caption = "sent, received: by one participant on average; messages: of all"
+    return table
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m refimpl")
