@@ -85,13 +85,14 @@ def pack(values: ArrayLike, bits: int) -> NDArray[np.uint8]:
 
     Raises ValueError if an element does not fit in ``bits`` bits.
     """
-    words = np.ascontiguousarray(_words(values)).reshape(-1)
-    if words.size and int(words.max()) >> _checked_bits(bits):
+    words = _words(values)
+    if int(words.max(initial=0)) >> _checked_bits(bits):
         wrong = words >= np.uint64(1 << bits)
         raise ValueError(
             f"values must be below 2^{bits} to be packed in bits={bits}, "
             f"got {words[wrong][0]}{_where(wrong)}"
         )
+    words = words.reshape(-1)
     if bits in (8, 16, 32, 64):
         return words.astype(f"<u{bits // 8}").view(np.uint8)
     packed = np.empty(packed_size(words.size, bits), np.uint8)
@@ -180,7 +181,10 @@ def _words(values: ArrayLike) -> Words:
     """Integers as ``uint64``, modulo 2^64."""
     array = np.asarray(values)
     if array.dtype.kind not in "bui":
-        raise TypeError(f"values must be integers of at most 64 bits, got dtype {array.dtype}")
+        raise TypeError(
+            f"values must be integers of at most 64 bits, got dtype {array.dtype}; "
+            "give integers of 2^63 and more as a numpy array of uint64"
+        )
     return array.astype(np.uint64, copy=False)
 
 
