@@ -53,15 +53,14 @@ def compare(data: str, participants: int, rounds: int, seeds: int, record: bool)
 
 
 def _table(title: str, metric: str, rows: list) -> object:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from refimpl.notebook import human_bytes
 
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("topology", "technique", "method"):
-        table.add_column(name, no_wrap=True)
-    for name in (metric, "spread", "sent", "received", "messages", "seconds"):
+        table.add_column(name, min_width=12 if name == "topology" else len(name))
+    for name in (metric, "spread", "sent", "received", "messages", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, seconds in rows:
         table.add_row(
@@ -75,7 +74,9 @@ def _table(title: str, metric: str, rows: list) -> object:
             f"{row['messages']:,}",
             f"{seconds:.2f}",
         )
-    table.caption = "sent, received: by one participant on average; messages: of all"
+    table.caption = (
+        "sent, received: by one participant on average; messages: of all; s: median seconds here"
+    )
     return table
 
 
