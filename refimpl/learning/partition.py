@@ -33,21 +33,7 @@ def by_label(
     """
     _check(len(labels), participants)
     kinds, available = np.unique(labels, return_counts=True)
-    slots = participants * labels_per_participant
-    if not 1 <= labels_per_participant <= len(kinds):
-        raise ValueError(
-            f"labels_per_participant must be between 1 and the number of labels={len(kinds)}, "
-            f"got {labels_per_participant}"
-        )
-    if slots < len(kinds):
-        raise ValueError(
-            f"participants × labels_per_participant must be at least the number of labels="
-            f"{len(kinds)} so that each label has a holder, got {slots}"
-        )
-    # Dealing the labels round and round gives each participant different ones, and each label
-    # as many holders as any other, give or take one.
-    dealt = rng.permutation(len(kinds))[np.arange(slots) % len(kinds)]
-    held = rng.permutation(dealt.reshape(participants, labels_per_participant))
+    held = _deal(len(kinds), participants, labels_per_participant, rng)
     counts = np.zeros((participants, len(kinds)), dtype=int)
     for kind, count in enumerate(available):
         holders = np.flatnonzero((held == kind).any(axis=1))
@@ -106,6 +92,24 @@ def dirichlet_counts(
         left -= row
         rows.append(row)
     return np.array(rows)
+
+
+def _deal(kinds: int, participants: int, each: int, rng: np.random.Generator) -> np.ndarray:
+    """Which labels each participant holds: ``(participants, each)``, no label twice in a row."""
+    slots = participants * each
+    if not 1 <= each <= kinds:
+        raise ValueError(
+            f"labels_per_participant must be between 1 and the number of labels={kinds}, got {each}"
+        )
+    if slots < kinds:
+        raise ValueError(
+            f"participants × labels_per_participant must be at least the number of labels="
+            f"{kinds} so that each label has a holder, got {slots}"
+        )
+    # Dealing the labels round and round gives each participant different ones, and each label
+    # as many holders as any other, give or take one.
+    dealt = rng.permutation(kinds)[np.arange(slots) % kinds]
+    return rng.permutation(dealt.reshape(participants, each))
 
 
 def _hand_out(labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

@@ -32,10 +32,10 @@ def batches(
     Raises:
         ValueError: n, batch_size or epochs below 1.
     """
-    for name, value in (("n", n), ("batch_size", batch_size or n), ("epochs", epochs)):
+    step = n if batch_size is None else batch_size
+    for name, value in (("n", n), ("batch_size", step), ("epochs", epochs)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    step = batch_size or n
     shuffled = [rng.permutation(n) for _ in range(epochs)]
     return [order[start : start + step] for order in shuffled for start in range(0, n, step)]
 
