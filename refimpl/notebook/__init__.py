@@ -7,9 +7,10 @@ A threat model is prose and needs nothing from here: write it as an admonition i
 
 from . import figures
 from .claims import claim
-from .costs import cost_card, measured
+from .costs import cost_card
 from .exercises import check
 from .formatting import human_bytes, significant
+from .measurements import measured
 from .sources import source
 from .tables import table
 

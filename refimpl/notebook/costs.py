@@ -1,19 +1,13 @@
 """What a run costs: accuracy, bytes, messages and rounds; seconds only as recorded beforehand."""
 
-import functools
-import json
 from collections.abc import Mapping, Sequence, Sized
-from pathlib import Path
-from typing import Any, Protocol
-
-import refimpl
+from typing import Protocol
 
 from .formatting import human_bytes, significant
+from .measurements import measured
 from .tables import show_table
 
-MEASURED = Path(refimpl.__file__).resolve().parent.parent / "book" / "_data" / "measured.json"
-
-_COLUMNS = ("accuracy", "sent per participant", "received per participant", "messages", "rounds")
+_COLUMNS = ("sent per participant", "received per participant", "messages", "rounds")
 
 
 class Transcript(Protocol):
@@ -25,8 +19,18 @@ class Transcript(Protocol):
     def bytes_received(self) -> Mapping[str, int]: ...
 
 
+class Task(Protocol):
+    """The part of a task that a cost card names."""
+
+    @property
+    def metric(self) -> str: ...
+
+
 class Run(Protocol):
-    """The part of a collaboration's run that a cost card shows."""
+    """The part of a collaboration's run that a cost card shows (see ``refimpl.collaboration``)."""
+
+    @property
+    def task(self) -> Task: ...
 
     @property
     def accuracy(self) -> float: ...
@@ -46,6 +50,8 @@ def cost_card(
 ) -> None:
     """Show accuracy, bytes, messages and rounds of a run, or of several under their labels.
 
+    The first column is the task's metric on its test examples: accuracy, or R² for regression.
+
     Bytes are those of whole messages as they travel, averaged over the participants: what one
     of them sends and what is sent to one of them. A server's own bytes are the other end of the
     same messages, so they are not counted again. ``messages`` is the total.
@@ -57,14 +63,17 @@ def cost_card(
     labelled: Mapping[str, Run] = runs if isinstance(runs, Mapping) else {"": runs}
     if not labelled:
         raise ValueError("cost_card needs at least one run, got an empty mapping")
+    metrics = {run.task.metric for run in labelled.values()}
+    if len(metrics) > 1:
+        raise ValueError(f"runs of one card must share a metric, got {sorted(metrics)}")
     cells = [_row(run) for run in labelled.values()]
-    columns, note = list(_COLUMNS), ""
+    columns, note = [*metrics, *_COLUMNS], ""
     if seconds is not None:
         keys = _keys_by_label(seconds, list(labelled))
         for row, label in zip(cells, labelled, strict=True):
             row.append(significant(float(measured(*keys[label]))) if label in keys else "–")
         columns.append("seconds")
-        note = "Seconds were recorded beforehand on one machine; running this page changes nothing."
+        note = _provenance({key[0] for key in keys.values()})
     show_table(
         caption,
         ["run"] if several else [],
@@ -115,28 +124,9 @@ def _keys_by_label(
     return dict(seconds)
 
 
-def measured(*keys: str) -> Any:
-    """A recorded measurement: ``measured("matrix", "indirect", "seconds")``.
-
-    Raises ``FileNotFoundError`` when nothing has been recorded yet, and ``KeyError`` naming the
-    first key that is not there; both say which command records it.
-    """
-    value: Any = _recorded(MEASURED)
-    for depth, key in enumerate(keys):
-        if not isinstance(value, Mapping) or key not in value:
-            there = ", ".join(sorted(value)) if isinstance(value, Mapping) else "a single value"
-            raise KeyError(
-                f"{MEASURED.name} has no {'.'.join(keys[: depth + 1])} (there is: {there}). "
-                "Run `make bench` or `make matrix` to record it."
-            )
-        value = value[key]
-    return value
-
-
-@functools.cache
-def _recorded(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"book/_data/{path.name} is not there. Run `make bench` and `make matrix` to record it."
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+def _provenance(sections: set[str]) -> str:
+    """Where and when the seconds were measured, as their sections of the record say."""
+    places = {(measured(name).get("machine"), measured(name).get("date")) for name in sections}
+    known = sorted(f"{machine}, {date}" for machine, date in places if machine and date)
+    told = f" ({'; '.join(known)})" if known else ""
+    return f"Seconds were recorded beforehand{told}; running this page changes nothing."

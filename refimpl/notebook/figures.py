@@ -57,6 +57,8 @@ class Run(Protocol):
 
     @property
     def accuracy_by_round(self) -> Sequence[float]: ...
+    @property
+    def task(self) -> Any: ...
 
 
 @contextmanager
@@ -104,9 +106,9 @@ def accuracy_curves(
     axes: "Axes | None" = None,
     by: str = "round",
 ) -> None:
-    """Draw each run's accuracy over its rounds, on ``axes`` or as a figure of its own with ``alt``.
+    """Draw each run's test score over its rounds, on ``axes`` or as a figure of its own.
 
-    ``run.accuracy_by_round[i]`` is drawn at round i + 1.
+    ``run.accuracy_by_round[i]`` is drawn at round i + 1. ``alt`` is needed without ``axes``.
     """
     if not runs:
         raise ValueError("accuracy_curves needs at least one run, got an empty mapping")
@@ -125,7 +127,8 @@ def accuracy_curves(
             markevery=max(1, len(accuracy) // 8),
         )
     axes.set_xlabel(by)
-    axes.set_ylabel("test accuracy")
+    metrics = {run.task.metric for run in runs.values()}
+    axes.set_ylabel(f"test {metrics.pop()}" if len(metrics) == 1 else "test score")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 

@@ -1,11 +1,10 @@
-import json
 from dataclasses import dataclass, field
 
 import pytest
 from bs4 import BeautifulSoup
 
 from refimpl.network.transcript import Message, Transcript
-from refimpl.notebook import cost_card, costs, measured, tables
+from refimpl.notebook import cost_card, costs, measurements, tables
 
 
 def messages(*sizes):
@@ -13,9 +12,15 @@ def messages(*sizes):
 
 
 @dataclass
+class Task:
+    metric: str = "accuracy"
+
+
+@dataclass
 class Run:
     accuracy: float = 0.912345
     rounds: int = 1200
+    task: Task = field(default_factory=Task)
     participants: tuple = ("a", "b")
     transcript: Transcript = field(
         default_factory=lambda: messages(
@@ -33,10 +38,8 @@ def shown(monkeypatch):
 
 @pytest.fixture
 def recorded(monkeypatch, tmp_path):
-    path = tmp_path / "measured.json"
-    path.write_text(json.dumps({"matrix": {"direct": {"seconds": 1.23456}}}))
-    monkeypatch.setattr(costs, "MEASURED", path)
-    return path
+    monkeypatch.setattr(measurements, "MEASURED", tmp_path / "measured.json")
+    measurements.record("matrix", {"direct": {"seconds": 1.23456}})
 
 
 def cells(html):
@@ -56,6 +59,11 @@ def test_card_of_one_run(shown):
     assert 'class="cost-card"' in html and "seconds" not in text
 
 
+def test_regression_is_not_called_accuracy(shown):
+    cost_card(Run(task=Task("R²")))
+    assert "R²" in shown[0][0] and "accuracy" not in shown[0][0]
+
+
 def test_card_of_several_runs(shown):
     cost_card({"direct": Run(), "a < b": Run(accuracy=1.0, transcript=messages())}, caption="Costs")
     html = BeautifulSoup(shown[0][1], "html.parser")
@@ -70,12 +78,15 @@ def test_seconds_are_read_and_never_taken(shown, recorded):
     cost_card(Run(), seconds=("matrix", "direct", "seconds"))
     assert [row[-1] for row in cells(shown[0][1])] == ["1.235", "–"]
     assert [row[-1] for row in cells(shown[1][1])] == ["1.235"]
-    assert "recorded beforehand" in shown[0][0]
+    machine, date = (measurements.measured("matrix", key) for key in ("machine", "date"))
+    assert f"recorded beforehand ({machine}, {date})" in shown[0][0]
 
 
 def test_wrong_calls_are_refused(recorded):
     with pytest.raises(ValueError, match="at least one run"):
         cost_card({})
+    with pytest.raises(ValueError, match=r"share a metric, got \['R²', 'accuracy'\]"):
+        cost_card({"a": Run(), "b": Run(task=Task("R²"))})
     with pytest.raises(ValueError, match="no participants"):
         cost_card(Run(participants=()))
     with pytest.raises(ValueError, match="mapping of label to key"):
@@ -84,20 +95,15 @@ def test_wrong_calls_are_refused(recorded):
         cost_card({"a": Run()}, seconds={"c": ("matrix",)})
 
 
-def test_measured_walks_the_record(recorded):
-    assert measured("matrix", "direct", "seconds") == 1.23456
-    with pytest.raises(KeyError, match=r"no matrix\.ring \(there is: direct\).*make bench"):
-        measured("matrix", "ring", "seconds")
-    with pytest.raises(KeyError, match="there is: a single value"):
-        measured("matrix", "direct", "seconds", "more")
+def test_card_agrees_with_a_real_run(shown):
+    from refimpl import learning
+    from refimpl.collaboration import direct
 
-
-def test_nothing_recorded_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(costs, "MEASURED", tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError, match="make bench"):
-        measured("matrix")
-
-
-def test_record_is_where_the_project_keeps_it():
-    assert costs.MEASURED.parts[-3:] == ("book", "_data", "measured.json")
-    assert (costs.MEASURED.parents[2] / "pyproject.toml").exists()
+    task = learning.breast_cancer(participants=3)
+    run = direct.train(task, rounds=1)
+    cost_card(run)
+    [[accuracy, sent, _, messages, rounds]] = cells(shown[0][1])
+    assert (accuracy, rounds) == (f"{task.accuracy(run.parameters):.4f}", "1")
+    assert messages == str(len(run.transcript))
+    by_hand = [m.bytes for m in run.transcript if m.sender in task.participants]
+    assert sent == costs.human_bytes(sum(by_hand) / 3)

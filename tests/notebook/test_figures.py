@@ -1,5 +1,5 @@
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib as mpl
 import numpy as np
@@ -12,8 +12,14 @@ from refimpl.notebook import figures
 
 
 @dataclass
+class Task:
+    metric: str = "accuracy"
+
+
+@dataclass
 class Run:
     accuracy_by_round: list
+    task: Task = field(default_factory=Task)
 
 
 RUNS = {"together": Run([0.5, 0.75, 0.9]), "alone": Run([0.4, 0.5])}
@@ -71,6 +77,9 @@ def test_curves_draw_the_runs():
     np.testing.assert_array_equal(together.get_xydata(), [[1, 0.5], [2, 0.75], [3, 0.9]])
     np.testing.assert_array_equal(alone.get_xydata(), [[1, 0.4], [2, 0.5]])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["together", "alone"]
+    assert axes.get_ylabel() == "test accuracy"
+    figures.accuracy_curves({"a": Run([0.1], Task("R²"))}, axes=axes)
+    assert axes.get_ylabel() == "test R²"
     with pytest.raises(ValueError, match="at least one run"):
         figures.accuracy_curves({}, axes=axes)
 

@@ -43,10 +43,10 @@ def test_methods_properties_and_classes(shown):
 
 
 def test_decorated_function_is_shown_with_its_decorator(shown):
-    from refimpl.notebook import costs, figures
+    from refimpl.notebook import figures, measurements
 
-    source(costs._recorded, figures.figure)
-    assert "@functools.cache\ndef _recorded(" in shown[0][1]
+    source(measurements._held, figures.figure)
+    assert "@functools.cache\ndef _held(" in shown[0][1]
     assert "@contextmanager\ndef figure(" in shown[0][1]
 
 
