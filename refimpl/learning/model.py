@@ -26,7 +26,7 @@ from refimpl.learning.parameters import Shapes, size, unflatten
 
 # name: (function, its derivative as a function of its output)
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "relu": (torch.relu, lambda out: (out > 0).to(out.dtype)),
+    "relu": (torch.relu, lambda out: out > 0),
     "tanh": (torch.tanh, lambda out: 1 - out * out),
     "sigmoid": (torch.sigmoid, lambda out: out * (1 - out)),
 }

@@ -72,7 +72,8 @@ class MLP(Model):
         for weight, value in zip(layers[2::2][::-1], values[1:][::-1], strict=True):
             errors.append(torch.bmm(errors[-1], weight) * derivative(value))
         # All errors are known before a weight changes: `into` may be `parameters` itself.
-        layers = unflatten(into, self.shapes)
+        if into is not parameters:
+            layers = unflatten(into, self.shapes)
         for weight, bias, value, error in zip(
             layers[::2], layers[1::2], values, reversed(errors), strict=True
         ):

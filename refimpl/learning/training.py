@@ -10,7 +10,7 @@ the same bits.
 Nothing here protects anybody: a gradient or a trained vector carries traces of its examples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,17 +142,20 @@ def _run(
     model = jobs[0].model
     parameters, x, targets, starts = _stack([jobs[k] for k in order])
     into = parameters if descend else torch.zeros_like(parameters)
-    widest = sum(max(map(len, steps)) for steps in visits)
-    with torch.no_grad(), threads_for(model.size * widest):
-        for rows, weights in _schedule([visits[k] for k in order], starts):
-            active, chosen = len(rows), torch.from_numpy(rows).to(model.device)
+    counts, rows, weights = _schedule([visits[k] for k in order], starts)
+    chosen, weighing = torch.from_numpy(rows).to(x.device), torch.from_numpy(weights).to(x)
+    with torch.no_grad(), threads_for(model.size * int(counts.sum(axis=1).max())):
+        for step, sizes in enumerate(counts):
+            active, width = np.count_nonzero(sizes), sizes.max()
+            now = chosen[step, :active, :width]
+            current = parameters[:active]
             model.add_gradients(
-                into[:active],
+                current if descend else into[:active],
                 scale,
-                parameters[:active],
-                x[chosen],
-                targets[chosen],
-                torch.from_numpy(weights).to(x),
+                current,
+                x[now],
+                targets[now],
+                weighing[step, :active, :width],
             )
     found = into.cpu().numpy()
     _check_finite(found, order)
@@ -171,22 +174,22 @@ def _stack(jobs: Sequence[Job]) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 def _schedule(
     visits: list[list[np.ndarray]], starts: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each step, the rows ``(active, width)`` of all active jobs and the weight of each row.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who visits which rows at which step, for jobs in order of falling length.
 
-    A batch of m rows weighs 1/m each. A shorter batch is filled up with its own first row, at
-    weight 0 (another participant's row could be infinite, and 0 · inf is not 0).
+    Returns ``counts`` (steps, jobs), 0 where a job has finished; ``rows`` and ``weights``
+    (steps, jobs, widest batch). A batch of m rows weighs 1/m each. Shorter batches are filled up
+    at weight 0 with a row of the same job: another's could be infinite, and 0 · inf is not 0.
     """
-    for step in range(len(visits[0])):
-        now = [steps[step] for steps in visits if step < len(steps)]
-        width = max(map(len, now))
-        rows = np.empty((len(now), width), dtype=np.int64)
-        weights = np.zeros((len(now), width))
-        for k, batch in enumerate(now):
-            rows[k] = batch[0] + starts[k]
-            rows[k, : len(batch)] = batch + starts[k]
-            weights[k, : len(batch)] = 1 / len(batch)
-        yield rows, weights
+    shape = (len(visits[0]), len(visits))
+    counts = np.zeros(shape, dtype=np.int64)
+    for k, steps in enumerate(visits):
+        counts[: len(steps), k] = [len(batch) for batch in steps]
+    rows = np.tile(starts[: len(visits), None], (*shape[:1], 1, counts.max()))
+    used = np.arange(counts.max()) < counts[:, :, None]
+    for k, steps in enumerate(visits):
+        rows[:, k][used[:, k]] += np.concatenate(steps)
+    return counts, rows, used / np.maximum(counts, 1)[:, :, None]
 
 
 def _check(job: Job) -> None:
