@@ -62,22 +62,22 @@ def to_signed(values: ArrayLike) -> NDArray[np.int64]:
 
 def add(a: ArrayLike, b: ArrayLike, *, out: Elements | None = None) -> Elements:
     """a + b."""
-    return _blockwise(lambda x, y: _below_p(x + y), a, b, out=out)
+    return _blockwise(_add, a, b, out=out)
 
 
 def subtract(a: ArrayLike, b: ArrayLike, *, out: Elements | None = None) -> Elements:
     """a - b."""
-    return _blockwise(lambda x, y: _below_p(x + (P - y)), a, b, out=out)
+    return _blockwise(_subtract, a, b, out=out)
 
 
 def negate(a: ArrayLike) -> Elements:
     """-a."""
-    return _blockwise(lambda x: _below_p(P - x), a)
+    return _blockwise(_subtract, 0, a)
 
 
 def multiply(a: ArrayLike, b: ArrayLike, *, out: Elements | None = None) -> Elements:
     """a * b."""
-    return _blockwise(lambda x, y: _reduced(_product(x, y)), a, b, out=out)
+    return _blockwise(_multiply, a, b, out=out)
 
 
 def power(base: ArrayLike, exponent: int) -> Elements:
@@ -121,7 +121,9 @@ def dot(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Elements:
     return sum(multiply(a, b), axis)
 
 
-def linear_combination(coefficients: Sequence[int], rows: Sequence[ArrayLike]) -> Elements:
+def linear_combination(
+    coefficients: Sequence[int], rows: Sequence[ArrayLike] | NDArray[Any]
+) -> Elements:
     """c_1 row_1 + ... + c_k row_k, for rows of one shape and any integer coefficients."""
     arrays = [_operand(row) for row in rows]
     if len(coefficients) != len(arrays) or len({array.shape for array in arrays}) != 1:
@@ -138,13 +140,28 @@ def linear_combination(coefficients: Sequence[int], rows: Sequence[ArrayLike]) -
         total = np.zeros(result[block].size, np.uint64)
         for scalar, row in zip(scalars, flat, strict=True):
             total = _folded(total + _product(row[block], scalar))
-        result[block] = _below_p(total)
+        _below_p(total, result[block])
     return result.reshape(arrays[0].shape)
 
 
-def _reduced(v: Block) -> Block:
+def _add(x: Block, y: Block, out: Block) -> None:
+    np.add(x, y, out=out)
+    _below_p(out, out)
+
+
+def _subtract(x: Block, y: Block, out: Block) -> None:
+    # A negative difference has wrapped around to a huge number, and adding p wraps it back.
+    np.subtract(x, y, out=out)
+    np.minimum(out, out + P, out=out)
+
+
+def _multiply(x: Block, y: Block, out: Block) -> None:
+    _reduced(_product(x, y), out)
+
+
+def _reduced(v: Block, out: Block) -> Block:
     """Any word, modulo p."""
-    return _below_p(_folded(v))
+    return _below_p(_folded(v), out)
 
 
 def _folded(v: Block) -> Block:
@@ -152,9 +169,9 @@ def _folded(v: Block) -> Block:
     return (v & P) + (v >> 61)
 
 
-def _below_p(v: Block) -> Block:
+def _below_p(v: Block, out: Block) -> Block:
     """From [0, 2p) to [0, p)."""
-    return np.minimum(v, v - P)
+    return np.minimum(v, v - P, out=out)
 
 
 def _product(a: Block, b: Block | np.uint64) -> Block:
@@ -186,9 +203,9 @@ def _inverse_of_nonzero(array: Elements) -> Elements:
 
 
 def _blockwise(
-    kernel: Callable[..., Block], *operands: ArrayLike, out: Elements | None = None
+    kernel: Callable[..., object], *operands: ArrayLike, out: Elements | None = None
 ) -> Elements:
-    """kernel(block, ...) for each block of the broadcast operands."""
+    """kernel(block of each operand, block of out) along the broadcast operands."""
     arrays = [_operand(operand) for operand in operands]
     op_flags: Any = [["readonly", "overlap_assume_elementwise"]] * len(arrays)
     blocks = np.nditer(
@@ -200,8 +217,8 @@ def _blockwise(
     )
     with blocks:
         result = blocks.operands[-1]
-        for *inputs, output in blocks:
-            output[...] = kernel(*inputs)
+        for block in blocks:
+            kernel(*block)
     return result if out is None else out
 
 

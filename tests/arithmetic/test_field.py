@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from refimpl.arithmetic import field
@@ -67,6 +67,8 @@ def test_reduce_signed(values):
 
 
 @given(st.integers(-(P // 2), P // 2))
+@example(-(P // 2))
+@example(P // 2)
 def test_signed_round_trip(value):
     assert field.to_signed(field.reduce(np.array([value], np.int64))).tolist() == [value]
 
