@@ -36,10 +36,10 @@ class Group:
                 "its own vector itself"
             )
         enough = len(self.contributors) if self.at_least is None else self.at_least
-        if not 1 <= enough <= len(self.contributors):
+        if not isinstance(enough, int) or not 1 <= enough <= len(self.contributors):
             raise ValueError(
-                f"at_least must be between 1 and contributors={len(self.contributors)}, "
-                f"got {enough}"
+                f"at_least must be a whole number between 1 and "
+                f"contributors={len(self.contributors)}, got {enough}"
             )
 
 

@@ -10,9 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import LocalSGD, Report, Setting
+from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like
 from refimpl.learning import Examples, Model
-from refimpl.network import Link, MalformedMessage
+from refimpl.network import Link
 from refimpl.network.runner import Role
 
 
@@ -32,23 +32,13 @@ async def all_reduce(link: Link, vector: np.ndarray, order: Sequence[str]) -> np
         incoming = (me - step - 1) % n
         await link.send(right, f"partial sum {step}", parts[(me - step) % n])
         part = await link.receive(left, f"partial sum {step}")
-        parts[incoming] = parts[incoming] + _checked(part, parts[incoming], left)
+        parts[incoming] = parts[incoming] + check_like(part, parts[incoming], sender=left)
     for step in range(n - 1):
         incoming = (me - step) % n
         await link.send(right, f"sum {step}", parts[(me + 1 - step) % n])
         part = await link.receive(left, f"sum {step}")
-        parts[incoming] = _checked(part, parts[incoming], left)
+        parts[incoming] = check_like(part, parts[incoming], sender=left)
     return np.concatenate(parts)
-
-
-def _checked(part: object, like: np.ndarray, sender: str) -> np.ndarray:
-    if not isinstance(part, np.ndarray) or part.shape != like.shape or part.dtype != like.dtype:
-        raise MalformedMessage(
-            f"{sender!r} must send {like.dtype} of shape {like.shape}, got {type(part).__name__} "
-            f"{getattr(part, 'dtype', '')} {getattr(part, 'shape', '')}",
-            [sender],
-        )
-    return part
 
 
 @dataclass(frozen=True, kw_only=True)

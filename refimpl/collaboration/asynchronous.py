@@ -10,7 +10,14 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from refimpl.collaboration.run import SERVER, Report, Setting, check_count, check_positive
+from refimpl.collaboration.run import (
+    SERVER,
+    Report,
+    Setting,
+    check_count,
+    check_like,
+    check_positive,
+)
 from refimpl.learning import Examples, Gradient, Model
 from refimpl.network import Link
 from refimpl.network.runner import Role
@@ -35,8 +42,7 @@ class AsynchronousSGD:
         check_positive(learning_rate=self.learning_rate)
         if self.batch_size is not None:
             check_count(batch_size=self.batch_size)
-        if not isinstance(self.staleness, int) or self.staleness < 0:
-            raise ValueError(f"staleness must be a whole number ≥ 0, got {self.staleness!r}")
+        check_count(0, staleness=self.staleness)
 
     def server_roles(self, setting: Setting) -> dict[str, Role]:
         """A participant's turn is one fetch and one gradient."""
@@ -108,7 +114,9 @@ async def asynchronous_server(
             await link.in_round(turn).send(turns[turn], "model", parameters)
         applied = turn - method.staleness
         if applied >= 0:
-            gradient = await link.in_round(applied).receive(turns[applied], "gradient")
+            sender = turns[applied]
+            received = await link.in_round(applied).receive(sender, "gradient")
+            gradient = check_like(received, parameters, sender=sender)
             parameters = parameters - method.learning_rate * gradient
             if (applied + 1) % len(participants) == 0:
                 report(applied // len(participants), parameters)

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import LocalSGD, Report, Setting
+from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link, MalformedMessage
 from refimpl.network.runner import Role
@@ -69,7 +69,10 @@ async def torrent_peer(
             parameters = await here.compute(method.local(model, parameters, examples, rng))
             version += 1
         else:
-            news = version > await here.receive(aggregator, "ping")
+            had = await here.receive(aggregator, "ping")
+            if not isinstance(had, int):
+                raise MalformedMessage(f"{aggregator!r} pinged without a version", [aggregator])
+            news = version > had
             answer = (version, len(examples), parameters) if news else None
             await here.send(aggregator, "answer", answer)
         report(round, parameters)
@@ -88,10 +91,10 @@ async def merge_news(
         if answer is None:
             continue
         match answer:
-            case (int() as version, int() as count, np.ndarray() as theirs) if (
-                version > known[peer] and count > 0 and theirs.shape == parameters.shape
-            ):
-                known[peer], total, weight = version, total + count * theirs, weight + count
+            case (int() as version, int() as count, theirs) if version > known[peer] and count > 0:
+                theirs = check_like(theirs, parameters, sender=peer)
+                known[peer] = version
+                total, weight = total + theirs * np.float64(count), weight + count
             case _:
                 raise MalformedMessage(
                     f"{peer!r} answered with no version, count and model", [peer]

@@ -4,7 +4,7 @@ Adversary: none withstood. The server sees every example (direct leakage). Train
 ordinary central training: minibatch SGD, w ← w − α ∇L(w; batch), on the pooled examples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -57,6 +57,8 @@ async def server(
 ) -> None:
     """Pool the uploads in name order, train, hand the model to every participant."""
     uploads = await link.gather(participants, "examples", at_least=at_least)
+    for name, upload in uploads.items():
+        check_upload(upload, model, sender=name)
     examples = pool(uploads)
     for round in range(rounds):
         parameters = await link.compute(method.local(model, parameters, examples, rng))
@@ -64,24 +66,28 @@ async def server(
     await link.broadcast(participants, "model", parameters)
 
 
-def pool(uploads: dict[str, dict[str, np.ndarray]]) -> Examples:
-    """All uploaded examples, one participant after the other.
+def check_upload(upload: object, model: Model, *, sender: str) -> None:
+    """Raise ``MalformedMessage``, naming the sender, unless ``model`` can learn from ``upload``.
 
-    Raises ``MalformedMessage``, naming the sender, for an upload that is not a table of finite
-    numbers of the same width as the first one's, with as many labels as rows.
+    That is a table ``x`` of finite numbers with a label ``y`` that the model knows for each row.
     """
-    width = None
-    for name, upload in uploads.items():
-        if not isinstance(upload, dict) or set(upload) != {"x", "y"}:
-            raise MalformedMessage(f"{name!r} uploaded no table of x and y", [name])
-        x, y = upload["x"], upload["y"]
-        width = x.shape[1:] if width is None else width
-        if x.ndim < 2 or x.shape[1:] != width or len(x) != len(y) or not np.isfinite(x).all():
-            raise MalformedMessage(
-                f"{name!r} uploaded x of shape {x.shape} and y of shape {y.shape}; x must hold "
-                f"finite rows of shape {width}, one for each label",
-                [name],
-            )
+    match upload:
+        case {"x": np.ndarray() as x, "y": np.ndarray() as y} if x.ndim and y.shape == x.shape[:1]:
+            try:
+                model.check_inputs(x)
+                model.targets(y)
+            except ValueError as error:
+                raise MalformedMessage(f"{sender!r} uploaded: {error}", [sender]) from error
+            if np.isfinite(x).all() and np.isfinite(y).all():
+                return
+    raise MalformedMessage(
+        f"{sender!r} must upload x and y, arrays of finite numbers with a y for each row of x",
+        [sender],
+    )
+
+
+def pool(uploads: Mapping[str, Mapping[str, np.ndarray]]) -> Examples:
+    """All uploaded examples, one participant after the other."""
     return Examples(
         np.concatenate([upload["x"] for upload in uploads.values()]),
         np.concatenate([upload["y"] for upload in uploads.values()]),

@@ -30,7 +30,7 @@ from refimpl.collaboration.run import (
     execute,
 )
 from refimpl.learning import Examples, Gradient, Model, Task
-from refimpl.network import Fault, Link
+from refimpl.network import Fault, Link, MalformedMessage
 from refimpl.network.runner import Role
 
 
@@ -131,10 +131,24 @@ async def server(
     """Each round: send the model out, collect the weighted sum, divide by its weight, update."""
     for group in groups:
         await link.in_round(group.round).broadcast(group.contributors, "model", parameters)
-        total, _ = await aggregation.collect(link, group, credentials)
-        parameters = method.update(parameters, total[:-1] / total[-1])
+        total, who = await aggregation.collect(link, group, credentials)
+        parameters = method.update(parameters, weighted_mean(total, len(parameters), who))
         report(group.round, parameters)
     await link.in_round(len(groups)).broadcast(groups[-1].contributors, "model", parameters)
+
+
+def weighted_mean(total: np.ndarray, size: int, contributors: Sequence[str]) -> np.ndarray:
+    """Σ a_k v_k / Σ a_k of a sum of vectors ``[a_k v_k, a_k]``, shape (size + 1,).
+
+    Raises ``MalformedMessage`` for a sum of another length, or whose weight is not positive.
+    """
+    if total.shape != (size + 1,) or not total[-1] > 0:
+        raise MalformedMessage(
+            f"the contributions of {list(contributors)} must be {size} values and a positive "
+            f"weight, their sum is of shape {total.shape} and ends with {total[-1:]}",
+            contributors,
+        )
+    return total[:-1] / total[-1]
 
 
 def synchronous_roles(method: FedSGD | FedAvg, setting: Setting) -> dict[str, Role]:

@@ -19,7 +19,7 @@ from refimpl import network
 from refimpl.aggregation import Aggregation, Group, Plain
 from refimpl.collaboration.run import LocalSGD, Report, Run, Scores, Setting, check_count, execute
 from refimpl.learning import Examples, Model, Task
-from refimpl.network import Fault, Link, topology
+from refimpl.network import Fault, Link, MalformedMessage, topology
 from refimpl.network.runner import Role
 
 if TYPE_CHECKING:
@@ -48,20 +48,25 @@ class Gossip(LocalSGD):
     weights: "Callable[[networkx.Graph], np.ndarray]" = topology.metropolis_weights
 
     def mixing_matrix(self, nodes: int) -> np.ndarray:
-        """W, shape (nodes, nodes)."""
+        """W, shape (nodes, nodes); ``ValueError`` unless it is doubly stochastic."""
         graph = self.graph(nodes) if callable(self.graph) else self.graph
         if len(graph) != nodes:
             raise ValueError(
                 f"the graph must have a node for each of the {nodes} participants, got {len(graph)}"
             )
-        return self.weights(graph)
+        weights = self.weights(graph)
+        topology.check_mixing(weights)
+        if len(weights) != nodes:
+            raise ValueError(
+                f"weights must have a row for each of the {nodes} participants, got {len(weights)}"
+            )
+        return weights
 
     def peer_roles(self, setting: Setting) -> dict[str, Role]:
         """The roles: each participant is handed its own weights and its neighbours' names."""
         task = setting.task
         names = task.participants
         weights = self.mixing_matrix(len(names))
-        topology.check_mixing(weights)
         return {
             name: partial(
                 peer,
@@ -121,7 +126,11 @@ async def mix(
     for area in neighbourhoods:
         group = Group(area.collector, area.contributors, round)
         if area.collector == link.name:
-            total, _ = await aggregation.collect(link, group, credentials)
+            total, who = await aggregation.collect(link, group, credentials)
+            if total.shape != vector.shape:
+                raise MalformedMessage(
+                    f"{list(who)} must contribute {len(vector)} values, got {len(total)}", who
+                )
             mixed = mixed + total
         else:
             scaled = (area.weight * vector).astype(vector.dtype)
@@ -178,19 +187,20 @@ def average(
     aggregation = aggregation or Plain()
     credentials = aggregation.setup(names)
 
-    async def node(link: Link, vector: np.ndarray, areas: Any, own_weight: float) -> list:
+    async def node(link: Link, vector: np.ndarray, **knows: Any) -> list:
         held = [vector]
         for round in range(rounds):
-            mine = credentials[link.name]
-            held.append(await mix(link, held[-1], round, areas, own_weight, aggregation, mine))
+            held.append(await mix(link, held[-1], round, **knows))
         return held
 
     roles: dict[str, Role] = {
         name: partial(
             node,
             vector=values[i],
-            areas=neighbourhoods(names, weights, name),
+            neighbourhoods=neighbourhoods(names, weights, name),
             own_weight=float(weights[i, i]),
+            aggregation=aggregation,
+            credentials=credentials[name],
         )
         for i, name in enumerate(names)
     }

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from refimpl import network
-from refimpl.aggregation import Aggregation, Plain
+from refimpl.aggregation import Aggregation, Group, Plain
 from refimpl.learning import Examples, LocalTraining, Model, Task
 from refimpl.network.runner import Role
 
@@ -49,8 +49,13 @@ class Run:
 
     @property
     def parameters(self) -> np.ndarray:
-        """The final parameters: the mean of ``models``, which in direct and indirect are equal."""
+        """The final parameters: the mean of ``models``, which in direct and indirect are equal.
+
+        Raises ``ValueError`` if no participant holds a final model.
+        """
         models = list(self.models.values())
+        if not models:
+            raise ValueError(f"no participant holds a final model, see errors of {[*self.errors]}")
         if all(np.array_equal(model, models[0]) for model in models[1:]):
             return models[0]
         return np.mean(models, axis=0, dtype=np.float64).astype(models[0].dtype)
@@ -123,21 +128,25 @@ class Setting:
     report: Report
     credentials: Mapping[str, object]
 
+    def __post_init__(self) -> None:
+        Group(SERVER, self.task.participants, 0, self.at_least)  # checks them
+
     def generator(self, purpose: str, name: str) -> np.random.Generator:
         """The simulation's random stream of one party, for one purpose, in this run."""
         return self.task.generator(purpose, name, self.seed)
 
     def require_plain(self, method: object) -> None:
-        """Raise ``ValueError``: ``method`` sums nothing that an aggregation could protect."""
+        """Raise ``ValueError`` unless plain: ``method`` adds up nothing through an aggregation."""
         if not isinstance(self.aggregation, Plain):
             raise ValueError(
-                f"{type(method).__name__} sums nothing, so {type(self.aggregation).__name__} "
-                "cannot protect it: use aggregation.Plain, or a method that averages"
+                f"{type(method).__name__} uses no aggregation, so "
+                f"{type(self.aggregation).__name__} cannot protect it: use aggregation.Plain, "
+                "or FedSGD, FedAvg or Gossip"
             )
         if self.at_least is not None:
             raise ValueError(
-                f"{type(method).__name__} takes the participants in turn, so at_least must be "
-                f"None, got {self.at_least}"
+                f"{type(method).__name__} needs every participant, so at_least must be None, "
+                f"got {self.at_least}"
             )
 
     @property
@@ -182,8 +191,26 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
-def check_count(**values: int) -> None:
-    """Raise ``ValueError`` for the first value that is not a whole number of at least 1."""
+def check_count(least: int = 1, /, **values: int) -> None:
+    """Raise ``ValueError`` for the first value that is not a whole number ≥ ``least``."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def check_like(payload: object, like: np.ndarray, *, sender: str) -> np.ndarray:
+    """``payload`` if it is an array of the type and shape of ``like``, and finite.
+
+    Raises ``MalformedMessage``, naming the sender, otherwise.
+    """
+    if not isinstance(payload, np.ndarray):
+        found = type(payload).__name__
+    elif payload.dtype != like.dtype or payload.shape != like.shape:
+        found = f"{payload.dtype} of shape {payload.shape}"
+    elif not np.isfinite(payload).all():
+        found = "values that are not finite"
+    else:
+        return payload
+    raise network.MalformedMessage(
+        f"{sender!r} must send finite {like.dtype} of shape {like.shape}, it sent {found}", [sender]
+    )

@@ -22,9 +22,9 @@ class SelectiveSGD(LocalSGD):
     """Distributed selective SGD: share only the part of the update that matters most.
 
     Each participant in turn downloads the fraction ``download`` (θ_d) of the parameters that were
-    updated most often, trains locally (``epochs`` passes), clips each change to ±``clip`` (γ),
-    and uploads the fraction ``upload`` (θ_u) of the changes: the ``largest``, or a ``random``
-    choice of those over ``threshold`` (τ). The server adds them up. It protects nobody by itself:
+    updated most often, trains locally (``epochs`` passes), and uploads the fraction ``upload``
+    (θ_u) of the changes, each clipped to ±``clip`` (γ): the ``largest``, or a ``random`` choice
+    of those over ``threshold`` (τ). The server adds them up. It protects nobody by itself:
     what is shared is shared in clear, and the choice of the largest depends on the data too.
     Source: Shokri and Shmatikov 2015, section 5, Figures 3 and 4.
     """
@@ -49,7 +49,7 @@ class SelectiveSGD(LocalSGD):
             raise ValueError(f"threshold must be at least 0, got {self.threshold}")
 
     def select(self, change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Sorted indices, as uint32, of the clipped ``change`` that are uploaded."""
+        """Sorted indices, as uint32, of those in ``change`` that are uploaded."""
         count = fraction_of(self.upload, len(change))
         if self.selection == "largest":
             chosen = largest(abs(change), count)
@@ -87,7 +87,7 @@ class SelectiveSGD(LocalSGD):
 
 def fraction_of(fraction: float, total: int) -> int:
     """``fraction`` of ``total``, rounded up, so that something is always shared."""
-    return min(total, int(np.ceil(fraction * total)))
+    return min(total, int(np.ceil(round(fraction * total, 6))))  # 0.07 · 100 is 7, not above it
 
 
 def largest(scores: np.ndarray, count: int) -> np.ndarray:
@@ -111,10 +111,11 @@ async def selective_participant(
         parameters = parameters.copy()
         parameters[indices] = values
         trained = await here.compute(method.local(model, parameters, examples, rng))
-        change = np.clip(trained - parameters, -method.clip, method.clip)
+        change = trained - parameters
         parameters = trained
         chosen = method.select(change, rng)
-        await here.send(SERVER, "changes", (chosen, change[chosen]))
+        clipped = np.clip(change[chosen], -method.clip, method.clip)
+        await here.send(SERVER, "changes", (chosen, clipped))
     return await link.in_round(rounds).receive(SERVER, "model")
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting
+from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting, check_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link
 from refimpl.network.runner import Role
@@ -103,7 +103,8 @@ async def relay(
         here = link.in_round(round)
         for name in participants:
             await here.send(name, "weights", parameters)
-            parameters = await here.receive(name, "weights")
+            received = await here.receive(name, "weights")
+            parameters = check_like(received, parameters, sender=name)
         report(round, parameters)
     await link.in_round(rounds).broadcast(participants, "weights", parameters)
 
@@ -124,7 +125,8 @@ async def chained_trainer(
     before, after = order[me - 1], order[(me + 1) % len(order)]
     for round in range(rounds):
         if round > 0 or me > 0:  # the very first trainer starts from the common weights
-            parameters = await link.in_round(round).receive(before, "weights")
+            received = await link.in_round(round).receive(before, "weights")
+            parameters = check_like(received, parameters, sender=before)
         parameters = await link.compute(method.local(model, parameters, examples, rng))
         if link.name == last:
             report(round, parameters)
@@ -132,6 +134,7 @@ async def chained_trainer(
             at = round + 1 if link.name == last else round
             await link.in_round(at).send(after, "weights", parameters)
     if link.name != last:
-        return await link.in_round(rounds).receive(last, "weights")
+        final = await link.in_round(rounds).receive(last, "weights")
+        return check_like(final, parameters, sender=last)
     await link.in_round(rounds).broadcast(order[:-1], "weights", parameters)
     return parameters
