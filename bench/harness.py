@@ -60,20 +60,13 @@ def compare(
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             seconds[name].append(_seconds(functions[name], calls[name]))
-    reference = seconds[names[0]]
-    rows = [
-        {
-            "work": work,
-            "name": name,
-            "ratio": statistics.median(
-                own / other for own, other in zip(seconds[name], reference, strict=True)
-            ),
-            "seconds": statistics.median(seconds[name]),
-            "repeats": repeats,
-            "note": note,
-        }
-        for name in names
-    ]
+    common = {"work": work, "repeats": repeats, "note": note}
+    rows: list[Row] = []
+    for name in names:
+        pairs = zip(seconds[name], seconds[names[0]], strict=True)
+        ratio = statistics.median(own / reference for own, reference in pairs)
+        rows.append({"name": name, "ratio": ratio, "seconds": statistics.median(seconds[name])})
+        rows[-1].update(common)
     _show(rows)
     return rows
 
