@@ -11,6 +11,12 @@ class NetworkError(RuntimeError):
         self.parties = tuple(sorted(parties))
 
 
+def ending(error: Exception) -> str:
+    """How a party ended, for the others. Not the error's text, which may hold what is private."""
+    about = error.parties if isinstance(error, NetworkError) else ()
+    return f"it ended with {type(error).__name__}" + (f" about {list(about)}" if about else "")
+
+
 class MissingMessage(NetworkError):
     """A party waits for a message that will never come."""
 

@@ -1,6 +1,6 @@
 """What one party holds of the network: its name, and how to send, receive and gather."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 from refimpl.network.errors import (
@@ -152,3 +152,17 @@ class Link:
             raise ValueError(
                 f"a party must be one of {sorted(self._endpoint.peers)}, got {other!r}"
             )
+
+
+Role = Callable[[Link], Coroutine[Any, Any, Any]]
+
+
+def begin(role: Role, link: Link) -> Coroutine[Any, Any, Any]:
+    """The coroutine of a role; ``TypeError`` if it is none."""
+    coroutine = role(link)
+    if not isinstance(coroutine, Coroutine):
+        raise TypeError(
+            f"the role of {link.name!r} must be an async function, it returned "
+            f"{type(coroutine).__name__}"
+        )
+    return coroutine

@@ -10,18 +10,16 @@ for the others the runner stands in for the tag, and counts its bytes.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from refimpl.network import channel, codec
-from refimpl.network.errors import Deadlock, MissingMessage, NetworkError, TamperedMessage
+from refimpl.network.errors import Deadlock, MissingMessage, NetworkError, TamperedMessage, ending
 from refimpl.network.faults import Address, Fault, change, kind_for
-from refimpl.network.link import Link, Reason, Want, Work
+from refimpl.network.link import Link, Reason, Role, Want, Work, begin
 from refimpl.network.transcript import Message, Transcript
-
-Role = Callable[[Link], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -120,13 +118,7 @@ class _Scheduler:
 
     def start(self, roles: Mapping[str, Role]) -> None:
         for name, role in roles.items():
-            coroutine = role(Link(name, _Endpoint(self, name)))
-            if not isinstance(coroutine, Coroutine):
-                raise TypeError(
-                    f"the role of {name!r} must be an async function, it returned "
-                    f"{type(coroutine).__name__}"
-                )
-            self.coroutines[name] = coroutine
+            self.coroutines[name] = begin(role, Link(name, _Endpoint(self, name)))
             self.ready.append((name, None))
 
     def close(self) -> None:
@@ -292,8 +284,7 @@ class _Scheduler:
             if (name, address) in self.broken:
                 reasons[sender] = self.broken[name, address]
             elif sender in self.errors:
-                ended = f"it ended with {type(self.errors[sender]).__name__}"
-                reasons[sender] = MissingMessage, ended
+                reasons[sender] = MissingMessage, ending(self.errors[sender])
             elif sender in self.results:
                 reasons[sender] = MissingMessage, "it ended without sending it"
         return want.unanswered(name, reasons) if want.hopeless(reasons) else None
