@@ -34,6 +34,7 @@ def test_card_says_all_and_carries_the_claim(shown):
     assert stored == {
         "id": "together-wins",
         **GIVEN,
+        "cite": ["antwi2021"],
         "verdict": "nuanced",
         "conditions": {"IID": True, "skewed": False},
     }

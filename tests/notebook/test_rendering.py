@@ -46,7 +46,7 @@ def test_claim_survives_execution_and_saving(outputs):
     assert output.metadata["refimpl"]["claim"] == {
         "id": "a-b",
         "says": "S",
-        "cite": "k",
+        "cite": ["k"],
         "verdict": "nuanced",
         "measured": "0.5",
         "conditions": {"x": True, "y": False},
