@@ -30,7 +30,6 @@ class Claims(SphinxDirective):
             path = self.env.doc2path(document)
             if not path.endswith(".ipynb"):
                 continue
-            self.env.note_dependency(path)
             for claim in claims_of(path):
                 if claim["id"] in seen:
                     raise self.error(
@@ -47,8 +46,7 @@ class Claims(SphinxDirective):
         """Return one claim as a table row."""
         page = self.env.app.builder.get_relative_uri(self.env.docname, document)
         link = nodes.reference("", claim["id"], refuri=f"{page}#claim-{claim['id']}")
-        cited = [claim["cite"]] if isinstance(claim["cite"], str) else claim["cite"] or []
-        source = ", ".join(f"{{cite:t}}`{key}`" for key in cited)
+        source = ", ".join(f"{{cite:t}}`{key}`" for key in claim["cite"]) or "this book"
         verdict = nodes.inline("", claim["verdict"], classes=["verdict", claim["verdict"]])
         statement = [*self.parse_text_to_nodes(claim["says"]), nodes.paragraph("", "", link)]
         return [

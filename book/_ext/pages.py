@@ -35,9 +35,17 @@ def remove_pages_of_removed_sources(app, env, added, changed, removed):
     return []
 
 
+def write_all_pages_after_a_change(app):
+    """Write every page when one is read again: each one's sidebar holds the titles of all."""
+    changed = set()
+    app.connect("env-purge-doc", lambda app, env, name: changed.add(name))
+    app.connect("env-updated", lambda app, env: list(env.found_docs) if changed else [])
+
+
 def setup(app):
     """Connect them; as a local extension this one is set up after Jupyter Book's own."""
     silence_thebe(app)
+    write_all_pages_after_a_change(app)
     app.connect("env-get-outdated", remove_pages_of_removed_sources)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
