@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench import harness
+from refimpl.notebook import measurements
 
 _OWN = {"__main__", "harness"}
 FOUND = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]))
@@ -20,8 +20,7 @@ def main(modules: tuple[str, ...]) -> None:
     for name in modules or MODULES:
         results = importlib.import_module(f"bench.{name}").run()
         rows = [row for rows in results for row in rows]
-        bench = harness.recorded().get("bench", {})
-        harness.record("bench", {**bench, name: {**harness.stamp(), "rows": rows}})
+        measurements.record(f"bench {name}", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,39 +1,24 @@
-"""Timing by ratio, and the one file that holds seconds.
+"""Timing by ratio.
 
 Absolute times drift by a third from run to run on a shared machine, ratios of calls made in turn
 do not. So ``compare`` calls the functions one after the other, round after round, in one process,
 and reports for each the median over the rounds of its time divided by the first one's.
 
-``record`` writes ``book/_data/measured.json``, the only place where seconds are kept:
-
-    {"bench": {"<module>": {"date": ..., "machine": ..., "versions": ..., "rows": [<row>, ...]}},
-     "matrix": {...},                    as ``refimpl.comparison`` defines it
-     "recorded": {"<section>": {"date": ..., "machine": ..., "versions": ...}},
-     "date": ..., "machine": ..., "versions": ...}    those of the latest section recorded
-
 A row is {"work": what is done, "name": by whom, "ratio": time relative to the work's first row,
 "seconds": median seconds of a call, "repeats": rounds, "note": differences that are not fair}.
-Keys are sorted and numbers rounded to four digits. Nothing in it names a host or a path.
+``python -m bench`` records the rows with ``refimpl.notebook.measurements``.
 """
 
-import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-MEASURED = Path(__file__).parents[1] / "book" / "_data" / "measured.json"
 _SHORTEST = 0.01  # seconds; faster functions are called several times in a round
-_LIBRARIES = ("cryptography", "numpy", "scikit-learn", "torch")
 
 Row = dict[str, Any]
 
@@ -71,43 +56,6 @@ def compare(
     return rows
 
 
-def stamp() -> dict[str, Any]:
-    """Where and when: machine in words, versions of the libraries installed, date (UTC)."""
-    return {
-        "machine": machine(),
-        "versions": {name: _version(name) for name in _LIBRARIES if _version(name)},
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
-def machine() -> str:
-    """Such as ``2 cores, AVX-512, CPython 3.11, Linux x86_64``."""
-    available = getattr(os, "sched_getaffinity", None)
-    cores = len(available(0)) if available else os.cpu_count()
-    python = f"{platform.python_implementation()} {platform.python_version().rpartition('.')[0]}"
-    parts = [f"{cores} cores", _vectors(), python, f"{platform.system()} {platform.machine()}"]
-    return ", ".join(part for part in parts if part)
-
-
-def record(section: str, data: Any, path: Path = MEASURED) -> None:
-    """Replace one section of the measurements and leave the others as they are."""
-    measured = recorded(path)
-    here = stamp()
-    measured[section] = data
-    measured["recorded"] = {**measured.get("recorded", {}), section: here}
-    measured.update(here)
-    text = json.dumps(_rounded(measured), indent=1, sort_keys=True, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text + "\n", encoding="utf-8")
-    fresh.replace(path)  # a reader sees the old file or the new one, never half of it
-
-
-def recorded(path: Path = MEASURED) -> dict[str, Any]:
-    """All that has been measured so far; empty if nothing was."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def _calls_per_round(function: Callable[[], object]) -> int:
     once = min(_seconds(function, 1), _seconds(function, 1))
     return max(1, math.ceil(_SHORTEST / max(once, 1e-7)))
@@ -127,31 +75,3 @@ def _show(rows: list[Row]) -> None:
     for row in rows:
         table.add_row(row["name"], f"{row['ratio']:.3g}")
     Console().print(table)
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to four significant digits, through lists and dictionaries."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.4g}")
-    return value
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _vectors() -> str:
-    """The widest vector instructions of the processor, where the system tells."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return ""
-    known = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON"}
-    return next((name for flag, name in known.items() if flag in flags), "")

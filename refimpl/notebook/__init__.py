@@ -10,6 +10,7 @@ from .claims import claim
 from .costs import cost_card
 from .exercises import check
 from .formatting import human_bytes, significant
+from .numbers import glue
 from .measurements import measured
 from .sources import source
 from .tables import table
@@ -19,6 +20,7 @@ __all__ = [
     "claim",
     "cost_card",
     "figures",
+    "glue",
     "human_bytes",
     "measured",
     "significant",

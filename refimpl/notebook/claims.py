@@ -19,7 +19,7 @@ def claim(
     id: str,
     *,
     says: str,
-    cite: str | Sequence[str],
+    cite: str | Sequence[str] | None,
     measured: object,
     holds: object,
     verdict: str,
@@ -34,7 +34,7 @@ def claim(
     says:
         The statement under test, as plain text.
     cite:
-        Bibliography key, or several, of who says it.
+        Bibliography key, or several, of who says it; None where the statement is this book's own.
     measured:
         What the page measured: a text, a number, or a mapping of label to number. Numbers are
         shown in four digits.
@@ -52,7 +52,7 @@ def claim(
     conditions = _conditions(holds)
     _assert_agreement(id, verdict, conditions)
     named = conditions if isinstance(holds, Mapping) else {}
-    keys = [cite] if isinstance(cite, str) else list(cite)
+    keys = [cite] if isinstance(cite, str) else list(cite or [])
     finding = _finding(measured)
     show(
         _as_text(says, keys, finding, named, verdict),
@@ -62,7 +62,7 @@ def claim(
                 "claim": {
                     "id": id,
                     "says": says,
-                    "cite": cite if isinstance(cite, str) else keys,
+                    "cite": keys,
                     "verdict": verdict,
                     "measured": finding,
                     "conditions": named,
@@ -117,7 +117,7 @@ def _finding(measured: object) -> str:
 def _as_text(
     says: str, keys: list[str], finding: str, conditions: dict[str, bool], verdict: str
 ) -> str:
-    lines = [f"Claim: {says} [{', '.join(keys)}]", f"Measured here: {finding}"]
+    lines = [f"Claim: {says} [{', '.join(keys) or 'this book'}]", f"Measured here: {finding}"]
     lines += [f"- {name}: {_word(value)}" for name, value in conditions.items()]
     return "\n".join([*lines, f"Verdict: {_VERDICTS[verdict]}"])
 

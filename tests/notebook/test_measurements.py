@@ -1,4 +1,5 @@
 import json
+import platform
 
 import pytest
 
@@ -44,3 +45,17 @@ def test_nothing_recorded_names_the_command(monkeypatch, tmp_path):
 def test_record_is_where_the_project_keeps_it():
     assert measurements.MEASURED.parts[-3:] == ("book", "_data", "measured.json")
     assert (measurements.MEASURED.parents[2] / "pyproject.toml").exists()
+
+
+def test_numbers_are_rounded_to_four_digits(recorded):
+    measurements.record("bench", {"x": [1.23456, 0.000123456, 12], "y": {"z": 98765.4}})
+    assert measured("bench", "x") == [1.235, 0.0001235, 12]
+    assert measured("bench", "y", "z") == 98770.0
+    assert list(json.loads(recorded.read_text())) == ["bench", "matrix"]
+
+
+def test_the_stamp_names_versions_but_no_host():
+    stamp = measurements.stamp()
+    assert {"numpy", "cryptography"} <= set(stamp["versions"])
+    assert "cores" in stamp["machine"] and "CPython" in stamp["machine"]
+    assert platform.node() not in json.dumps(stamp) or not platform.node()
