@@ -10,8 +10,8 @@ from .claims import claim
 from .costs import cost_card
 from .exercises import check
 from .formatting import human_bytes, significant
-from .numbers import glue
 from .measurements import measured
+from .numbers import glue
 from .sources import source
 from .tables import table
 
