@@ -16,7 +16,7 @@ def show(
     ``metadata`` rides on the output and survives saving. Front ends ignore keys they do not know,
     whereas an unknown mime type would be a warning in the built book.
     """
-    shell = _running_shell()
+    shell = running_shell()
     if shell is None:
         print(text)
         return
@@ -32,9 +32,10 @@ def show(
     publish_display_data(data, dict(metadata or {}))
 
 
-def _running_shell() -> object | None:
+def running_shell() -> object | None:
+    """The notebook's shell, or None where no notebook runs or none is installed."""
     try:
         from IPython.core.getipython import get_ipython
-    except ImportError:  # the package also works where no notebook is installed
+    except ImportError:
         return None
     return get_ipython()

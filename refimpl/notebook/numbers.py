@@ -1,5 +1,6 @@
 """Numbers in prose come from the run: name one in a cell, and the text refers to the name."""
 
+from .display import running_shell
 from .formatting import readable
 
 _PREFIX = "application/papermill.record/"  # what myst-nb's glue stores its values under
@@ -11,11 +12,10 @@ def glue(**values: object) -> None:
     Numbers are shown in at most four digits; a text stays as it is. The built page puts them into
     the prose; the cell itself shows nothing, and outside a notebook nothing happens.
     """
-    from IPython.core.getipython import get_ipython
+    if running_shell() is None:
+        return
     from IPython.display import publish_display_data
 
-    if get_ipython() is None:
-        return
     for name, value in values.items():
         publish_display_data(
             {f"{_PREFIX}text/plain": repr(readable(value))},

@@ -108,3 +108,9 @@ def test_malformed_claims_are_refused():
         claim("x", **GIVEN, holds=True, verdict="true")
     with pytest.raises(ValueError, match="says must state"):
         claim("x", says=" ", cite="a", measured=1, holds=True, verdict="confirmed")
+
+
+def test_claim_of_the_book_itself(shown):
+    claim("x", says="S", cite=None, measured=1, holds=True, verdict="confirmed")
+    assert shown[0]["text"].startswith("Claim: S [this book]\n")
+    assert shown[0]["metadata"]["refimpl"]["claim"]["cite"] == []

@@ -9,13 +9,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 CELLS = [
-    "from refimpl.notebook import check, claim, figures, source\n"
+    "from refimpl.notebook import check, claim, figures, glue, source\n"
     "from refimpl.network import topology",
     "source(topology.ring)",
     "claim('a-b', says='S', cite='k', measured=0.5, holds={'x': True, 'y': False}, "
     "verdict='nuanced')",
     "check(lambda n: ..., like=abs, on=[1])",
     "figures.topology(topology.ring(5), alt='Five nodes in a ring')",
+    "glue(alone=0.56941, messages=12345, who='ten <hospitals>')",
     "claim('a-b', says='S', cite='k', measured=0.5, holds=False, verdict='confirmed')",
 ]
 
@@ -66,14 +67,20 @@ def test_figure_is_one_png_output_with_alt_text(outputs):
     assert output.metadata["image/png"]["alt"] == "Five nodes in a ring"
 
 
+def test_glued_numbers_are_named_and_rounded(outputs):
+    mime = "application/papermill.record/text/plain"  # where myst-nb looks for them
+    values = {out.metadata["scrapbook"]["name"]: out.data[mime] for out in outputs[5]}
+    assert values == {"alone": "'0.5694'", "messages": "'12,345'", "who": "'ten <hospitals>'"}
+
+
 def test_wrong_verdict_fails_the_cell(outputs):
-    [output] = outputs[5]
+    [output] = outputs[6]
     assert (output.output_type, output.ename) == ("error", "AssertionError")
 
 
 def test_outside_a_notebook_the_text_is_printed_and_nothing_heavy_is_loaded():
     code = (
-        "import sys\nfrom refimpl.notebook import claim\n"
+        "import sys\nfrom refimpl.notebook import claim, glue\nglue(x=1)\n"
         "claim('x', says='S', cite='k', measured=1, holds=True, verdict='confirmed')\n"
         "print(sorted({'matplotlib', 'pandas', 'torch', 'networkx', 'PIL'} & set(sys.modules)))"
     )
