@@ -46,7 +46,10 @@ def compare(data: str, participants: int, rounds: int, seeds: int, record: bool)
                 "data": data,
                 "participants": participants,
                 "seeds": seeds,
-                "rows": [dict(row, seconds=round(seconds, 3)) for row, seconds in rows],
+                "rows": {
+                    f"{row['topology']}, {row['technique']}": {**row, "seconds": seconds}
+                    for row, seconds in rows
+                },
             },
         )
         errors.print(f"recorded in {path}")

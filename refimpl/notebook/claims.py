@@ -26,23 +26,12 @@ def claim(
 ) -> None:
     """Show a claim card, after asserting that the measurement gives the stated verdict.
 
-    Parameters
-    ----------
-    id:
-        Name of the claim, unique in the book, in kebab-case: ``"together-beats-alone"``. The card
-        can be linked to as ``#claim-<id>``.
-    says:
-        The statement under test, as plain text.
-    cite:
-        Bibliography key, or several, of who says it; None where the statement is this book's own.
-    measured:
-        What the page measured: a text, a number, or a mapping of label to number. Numbers are
-        shown in four digits.
-    holds:
-        Whether the measurement agrees, or a mapping of condition to whether it agrees there.
-    verdict:
-        What the author concludes: ``"confirmed"`` (all hold), ``"refuted"`` (none holds) or
-        ``"nuanced"`` (some hold).
+    ``id`` is the claim's name, unique in the book and in kebab-case (``"together-beats-alone"``);
+    the card can be linked to as ``#claim-<id>``. ``says`` is the statement under test, and
+    ``cite`` the bibliography key, or several, of who says it (None: this book). ``measured`` is
+    what the page measured: a text, a number, or a mapping of label to number. ``holds`` says
+    whether the measurement agrees, or maps conditions to whether it agrees there. ``verdict`` is
+    what the author concludes: "confirmed" (all hold), "refuted" (none holds) or "nuanced" (some).
 
     Raises ``AssertionError`` when verdict and measurement disagree, so that the notebook fails,
     and ``ValueError`` or ``TypeError`` for a malformed claim. The claim also rides in the
