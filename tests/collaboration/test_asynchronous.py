@@ -21,7 +21,7 @@ def batches_of(examples, size, rng):
 
 
 def delayed_sgd(task, method, rounds, seed=0):
-    """SGD whose gradient is of the weights ``staleness`` updates ago, from a list of all weights."""
+    """SGD whose gradient is is ``staleness`` updates old, from a list of all weights."""
     names = sorted(task.participants)
     streams = generators(task, seed)
     sources = {
