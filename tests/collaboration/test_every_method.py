@@ -1,0 +1,196 @@
+"""What holds for every method alike: network faults, seeds, records, views, models."""
+
+import warnings
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from refimpl.collaboration import (
+    AsynchronousSGD,
+    BrainTorrent,
+    Central,
+    FedAvg,
+    FedSGD,
+    Gossip,
+    RingAllReduce,
+    SelectiveSGD,
+    WeightTransmission,
+    direct,
+    indirect,
+    peer_to_peer,
+)
+from refimpl.network import Fault, NetworkError
+from refimpl.network.faults import Kind
+from tests.collaboration.oracles import toy
+
+LOCAL = {"epochs": 1, "batch_size": 4}
+METHODS = {
+    "central": (direct.train, Central(**LOCAL)),
+    "FedSGD": (indirect.train, FedSGD(batch_size=3)),
+    "FedAvg": (indirect.train, FedAvg(**LOCAL)),
+    "asynchronous": (indirect.train, AsynchronousSGD(batch_size=3, staleness=2)),
+    "selective, largest": (indirect.train, SelectiveSGD(**LOCAL, upload=0.3, download=0.5)),
+    "selective, random": (indirect.train, SelectiveSGD(**LOCAL, selection="random")),
+    "weights, relayed": (indirect.train, WeightTransmission(**LOCAL)),
+    "weights, chained": (peer_to_peer.train, WeightTransmission(**LOCAL)),
+    "gossip": (peer_to_peer.train, Gossip(**LOCAL)),
+    "ring all-reduce": (peer_to_peer.train, RingAllReduce(**LOCAL)),
+    "BrainTorrent": (peer_to_peer.train, BrainTorrent(**LOCAL)),
+}
+every_method = pytest.mark.parametrize(("train", "method"), METHODS.values(), ids=METHODS)
+SYNCHRONOUS = ("central", "FedSGD", "FedAvg")
+
+
+def same(run, other):
+    """Whether two runs ended with the same bits everywhere."""
+    return run.accuracy_by_round == other.accuracy_by_round and {
+        name: model.tobytes() for name, model in run.models.items()
+    } == {name: model.tobytes() for name, model in other.models.items()}
+
+
+@every_method
+def test_the_seed_decides_every_bit(train, method):
+    first, again, other = (train(toy(), rounds=3, method=method, seed=seed) for seed in (7, 7, 8))
+    assert same(first, again)
+    assert not np.array_equal(first.parameters, other.parameters)
+    assert [m[:4] for m in first.transcript] == [m[:4] for m in again.transcript]
+
+
+@every_method
+def test_recording_sizes_changes_no_number(train, method):
+    whole = train(toy(), rounds=3, method=method)
+    sizes = train(toy(), rounds=3, method=method, record="sizes")
+    assert same(whole, sizes)
+    assert whole.transcript.bytes == sizes.transcript.bytes
+    assert len(whole.transcript) == len(sizes.transcript) > 0
+    assert all(message.payload is None for message in sizes.transcript)
+    assert any(message.payload is not None for message in whole.transcript)
+
+
+@every_method
+def test_a_run_says_what_it_was(train, method):
+    task = toy()
+    run = train(task, rounds=2, method=method)
+    approach = {direct.train: "direct", indirect.train: "indirect"}.get(train, "peer-to-peer")
+    assert (run.approach, run.method) == (approach, type(method).__name__)
+    assert (run.task, run.rounds, run.errors) == (task, 2, {})
+    assert run.participants == ("a", "b", "c") == tuple(run.models)
+    assert len(run.accuracy_by_round) == 2
+    assert run.seconds > 0
+    assert run.parameters.dtype == np.float32
+    assert all(model.dtype == np.float32 for model in run.models.values())
+    if train is peer_to_peer.train:
+        with pytest.raises(ValueError, match="parties of the run"):
+            run.transcript.view("server")
+    else:
+        assert len(run.transcript.view("server")) == len(run.transcript)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "regression"])
+@every_method
+def test_other_models_learn(train, method, kind):
+    task = toy((12, 9, 30), kind=kind)
+    run = train(task, rounds=15, method=replace(method, learning_rate=0.05))
+    examples = task.pooled()
+    before, after = (task.loss(p, examples) for p in (task.initial_parameters(), run.parameters))
+    assert after < 0.95 * before
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("sender", ["a", "b", "server"])
+@every_method
+def test_a_network_fault_ends_in_the_exact_result_or_an_error_with_the_senders_name(
+    train, method, sender, kind
+):
+    """Strikes every message of one sender: those of one round, and then of all rounds."""
+    if sender == "server" and train is peer_to_peer.train:
+        sender = "c"
+    calm = train(toy(), rounds=3, method=method)
+    for round in (1, None):
+        struck = calm.transcript.select(sender=sender, round=round)
+        fault = Fault(kind, sender=sender, round=round)
+        if kind in ("delay", "duplicate") or not struck.messages:
+            run = train(toy(), rounds=3, method=method, faults=[fault])
+            assert same(run, calm)
+            assert run.errors == {}
+        else:
+            with pytest.raises(NetworkError, match=repr(sender)) as caught:
+                train(toy(), rounds=3, method=method, faults=[fault])
+            assert caught.value.parties == (sender,)
+            if kind != "drop":
+                assert type(caught.value).__name__ == "TamperedMessage"
+
+
+@every_method
+def test_every_single_message_matters(train, method):
+    """Dropping any one message names who sent it, in the role of who was to receive it."""
+    calm = train(toy(), rounds=2, method=method)
+    for message in calm.transcript:
+        fault = Fault("drop", message.sender, message.receiver, message.topic, message.round)
+        with pytest.raises(NetworkError, match="was lost") as caught:
+            train(toy(), rounds=2, method=method, faults=[fault])
+        assert caught.value.parties == (message.sender,)
+        assert caught.value.__notes__ == [f"raised in the role of {message.receiver!r}"]
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_with_enough_others_no_fault_of_one_participant_stops_the_run(name, kind):
+    """A late contribution counts as lost, where the others are enough; all else is as above."""
+    train, method = METHODS[name]
+    fault = Fault(kind, sender="b")
+    run = train(toy(), rounds=3, method=method, at_least=2, faults=[fault])
+    whole = train(toy(), rounds=3, method=method)
+    without = train(toy(), rounds=3, method=method, at_least=2, faults=[Fault("drop", sender="b")])
+    assert same(run, whole if kind == "duplicate" else without)
+    assert not same(without, whole)
+    assert run.errors == {}
+    assert sorted(run.models) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", SYNCHRONOUS)
+def test_with_at_least_errors_names_those_who_failed(name):
+    train, method = METHODS[name]
+    run = train(toy(), rounds=3, method=method, at_least=1, faults=[Fault("drop", receiver="c")])
+    assert list(run.errors) == ["c"]
+    assert run.errors["c"].parties == ("server",)
+    assert sorted(run.models) == ["a", "b"]
+    deaf = [Fault("drop", sender="server")]
+    if name == "central":  # it has all it needs: only the models are lost
+        run = train(toy(), rounds=3, method=method, at_least=1, faults=deaf)
+        assert sorted(run.errors) == ["a", "b", "c"]
+        assert run.models == {}
+        with pytest.raises(ValueError, match="no participant holds a final model"):
+            _ = run.parameters
+    else:
+        with pytest.raises(NetworkError, match="needs 1"):
+            train(toy(), rounds=3, method=method, at_least=1, faults=deaf)
+
+
+class Other:
+    """An aggregation that is not plain."""
+
+    def setup(self, parties, rng=None):
+        return dict.fromkeys(parties)
+
+
+UNPROTECTED = [name for name in METHODS if name not in (*SYNCHRONOUS, "gossip")]
+
+
+@pytest.mark.parametrize("name", UNPROTECTED)
+def test_a_method_without_aggregation_refuses_a_protection(name):
+    train, method = METHODS[name]
+    with pytest.raises(ValueError, match=f"{type(method).__name__} uses no aggregation, so Other"):
+        train(toy(), method=method, aggregation=Other())
+    if train is indirect.train:
+        with pytest.raises(ValueError, match="at_least must be None, got 2"):
+            train(toy(), method=method, at_least=2)
+
+
+@every_method
+def test_divergence_is_an_error(train, method):
+    with warnings.catch_warnings(), pytest.raises(FloatingPointError, match="must be finite"):
+        warnings.simplefilter("ignore")
+        train(toy(), rounds=60, method=replace(method, learning_rate=1e30))
