@@ -16,6 +16,8 @@ import msgpack
 import numpy as np
 
 ARRAY, SCALAR, TUPLE, BIG_INT = 1, 2, 3, 4
+TUPLE_MARK = msgpack.ExtType(TUPLE, b"")  # a tuple is a map from this to a list, so that
+# decoding needs no recursion, which a hostile sender could drive past the end of the stack
 HEAD_LENGTH_BYTES = 4
 # Booleans, integers, floating and complex numbers in either byte order. No long double: its bytes
 # differ between machines.
@@ -48,11 +50,8 @@ def encode(payload: Any) -> Encoded:
     Raises ``TypeError``, naming the type, for anything outside the list in the module's text.
     """
     arrays: list[np.ndarray] = []
-    return Encoded(_pack(payload, arrays), arrays)
 
-
-def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
-    def special(item: Any) -> msgpack.ExtType:
+    def special(item: Any) -> Any:
         if isinstance(item, np.ndarray | np.generic):
             _check_array(item)
             array = np.ascontiguousarray(item).reshape(item.shape)
@@ -60,7 +59,7 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
             kind = ARRAY if isinstance(item, np.ndarray) else SCALAR
             return msgpack.ExtType(kind, msgpack.packb([array.dtype.str, array.shape]))
         if isinstance(item, tuple):
-            return msgpack.ExtType(TUPLE, _pack(list(item), arrays))
+            return {TUPLE_MARK: list(item)}
         if type(item) is int:  # beyond 64 bits
             length = item.bit_length() // 8 + 1
             return msgpack.ExtType(BIG_INT, item.to_bytes(length, "little", signed=True))
@@ -69,7 +68,7 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> bytes:
             f"numeric arrays, got {type(item).__name__}"
         )
 
-    return msgpack.packb(value, default=special, strict_types=True)
+    return Encoded(msgpack.packb(payload, default=special, strict_types=True), arrays)
 
 
 def _check_array(item: np.ndarray | np.generic) -> None:
@@ -91,12 +90,16 @@ def _unpack(head: bytes, take: Callable[[bytes], np.ndarray]) -> Any:
         if code == SCALAR:
             return take(data)[()]
         if code == TUPLE:
-            return tuple(_unpack(data, take))
+            return TUPLE_MARK
         if code == BIG_INT:
             return int.from_bytes(data, "little", signed=True)
         raise ValueError(f"unknown extension {code}")
 
-    return msgpack.unpackb(head, ext_hook=special, strict_map_key=False)
+    return msgpack.unpackb(head, ext_hook=special, object_hook=_tuple, strict_map_key=False)
+
+
+def _tuple(map: dict[Any, Any]) -> Any:
+    return tuple(map[TUPLE_MARK]) if TUPLE_MARK in map else map
 
 
 def copy(encoded: Encoded) -> Encoded:

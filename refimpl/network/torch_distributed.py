@@ -85,11 +85,12 @@ def run(
     salts = _join(init_method or "env://", name, parties, deadline)
     mailbox = Mailbox(name, deadline=deadline, patience=patience)
     endpoint = Endpoint(name, mailbox, payloads=record == "payloads")
-    for rank, peer in enumerate(parties):
-        if peer != name:
-            keys = channel.keys(private_key, directory[peer], name, peer, salts[name], salts[peer])
-            endpoint.connect(peer, _Gloo(rank), *keys)
     try:
+        for rank, peer in enumerate(parties):
+            if peer != name:
+                salt = salts[name], salts[peer]
+                keys = channel.keys(private_key, directory[peer], name, peer, *salt)
+                endpoint.connect(peer, _Gloo(rank), *keys)
         result = endpoint.run(role)
     finally:
         dist.destroy_process_group()
