@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from refimpl.aggregation import Group
+from refimpl.aggregation.interface import check_equal_lengths, check_vector
+from refimpl.network import MalformedMessage
+
+
+@pytest.mark.parametrize("at_least", [None, 1, 3])
+def test_a_group_is_a_collector_and_its_contributors(at_least):
+    group = Group("server", ("a", "b", "c"), 4, at_least)
+    assert (group.collector, group.contributors, group.round) == ("server", ("a", "b", "c"), 4)
+    assert group.at_least == at_least
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("server", (), 0), r"one or more different names, got \(\)"),
+        (("server", ("a", "a"), 0), r"different names, got \('a', 'a'\)"),
+        (("a", ("a", "b"), 0), "the collector 'a' must not be among the contributors"),
+        (("server", ("a", "b"), 0, 0), "between 1 and contributors=2, got 0"),
+        (("server", ("a", "b"), 0, 3), "between 1 and contributors=2, got 3"),
+        (("server", ("a", "b"), 0, 1.5), "at_least must be a whole number .* got 1.5"),
+    ],
+)
+def test_a_group_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Group(*arguments)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_finite_float_vector_passes_as_it_is(dtype):
+    vector = np.array([1, -2.5, 0], dtype)
+    assert check_vector(vector, owner="a") is vector
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        ([1.0, 2.0], "the vector of 'a' must be a float array of one dimension, got list"),
+        (np.ones((2, 3)), r"'a' must be .* got ndarray of shape \(2, 3\)"),
+        (np.ones(()), r"'a' must be .* of shape \(\)"),
+        (np.ones(3, int), "'a' must be a float array"),
+        (np.array([0, 1, np.inf, np.nan]), "'a' must be finite, got inf at index 2"),
+        (np.array([np.nan, 1]), "'a' must be finite, got nan at index 0"),
+    ],
+)
+def test_any_other_vector_is_refused_by_its_owners_name(vector, message):
+    with pytest.raises(ValueError, match=message):
+        check_vector(vector, owner="a")
+
+
+def test_unequal_lengths_name_those_who_differ():
+    check_equal_lengths({"a": np.ones(2), "b": np.zeros(2)})
+    with pytest.raises(MalformedMessage, match=r"'a' sent \(2,\), 'c' sent \(3,\)") as caught:
+        check_equal_lengths({"a": np.ones(2), "b": np.ones(2), "c": np.ones(3)})
+    assert caught.value.parties == ("a", "c")

@@ -1,0 +1,88 @@
+import statistics
+
+import pytest
+
+from refimpl import comparison, learning
+from refimpl.collaboration import Central, FedAvg, Gossip, direct, indirect, peer_to_peer
+from tests.collaboration.oracles import toy
+
+OURS = {
+    ("direct", "none"): (direct.train, Central()),
+    ("indirect", "none"): (indirect.train, FedAvg()),
+    ("peer-to-peer", "none"): (peer_to_peer.train, Gossip()),
+}
+
+
+def test_a_row_for_each_topology_with_what_its_runs_measured():
+    task = toy((5, 9, 14, 6))
+    table = comparison.matrix(task, rounds=4, seeds=(3, 5))
+    assert table.index.tolist() == list(OURS)
+    assert table.columns.tolist() == [
+        "method",
+        "accuracy",
+        "spread",
+        "bytes sent",
+        "bytes received",
+        "messages",
+        "rounds",
+    ]
+    for key, (train, method) in OURS.items():
+        row = table.loc[key]
+        runs = [train(task, rounds=4, method=method, seed=seed) for seed in (3, 5)]
+        scores = [run.accuracy for run in runs]
+        assert row["accuracy"] == pytest.approx(statistics.fmean(scores))
+        assert row["spread"] == pytest.approx(abs(scores[0] - scores[1]))
+        sent, received = runs[0].transcript.bytes_sent(), runs[0].transcript.bytes_received()
+        people = task.participants  # the server's own bytes are not a participant's
+        assert row["bytes sent"] == round(sum(sent[name] for name in people) / 4)
+        assert row["bytes received"] == round(sum(received[name] for name in people) / 4)
+        assert row["messages"] == len(runs[0].transcript)
+        assert row["rounds"] == 4
+    assert table["method"].tolist() == ["central SGD", "FedAvg", "gossip on a ring"]
+
+
+def test_rows_come_with_the_median_seconds_of_their_runs(monkeypatch):
+    """No clock is read here: the runs are made to say what they took."""
+    run = direct.train(toy(), rounds=1)
+    seconds = {0: 5.0, 1: 1.0, 2: 2.0}
+
+    def train(task, *, rounds, seed, record):
+        assert record == "sizes"
+        object.__setattr__(run, "seconds", seconds[seed])
+        return type(run)(**vars(run))
+
+    entry = comparison.Entry("star", "magic", "wand", train)
+    monkeypatch.setattr(comparison, "entries", lambda: (entry,))
+    [(row, took)] = comparison.measure(toy(), rounds=1)
+    assert took == 2.0
+    assert (row["topology"], row["technique"], row["method"]) == ("star", "magic", "wand")
+    assert "seconds" not in row
+
+
+def test_progress_wraps_the_entries_and_may_see_each_done():
+    seen = []
+
+    def progress(entries):
+        for entry in entries:
+            seen.append(entry.topology)
+            yield entry
+
+    comparison.matrix(toy(), rounds=1, seeds=[0], progress=progress)
+    assert seen == ["direct", "indirect", "peer-to-peer"]
+
+
+def test_ten_hospitals_with_digits_are_the_default(monkeypatch):
+    asked = []
+
+    def digits(**options):
+        asked.append(options)
+        return toy()
+
+    monkeypatch.setattr(learning, "digits", digits)
+    comparison.matrix(rounds=1, seeds=[0])
+    assert asked == [{"participants": 10}]
+
+
+def test_no_seed_is_an_error():
+    with pytest.raises(ValueError, match="seeds must hold at least one seed, got none"):
+        comparison.matrix(toy(), seeds=[])
