@@ -69,6 +69,9 @@ def normalise(notebook):
     for cell in notebook.cells:
         for key in ("execution", "collapsed", "scrolled"):
             cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":  # its frames name files by their full path
+                output.traceback = [line.replace(f"{ROOT}/", "") for line in output.traceback]
 
 
 def write(notebook, path):

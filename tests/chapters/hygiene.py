@@ -2,7 +2,7 @@
 
 import re
 
-HOST_PATH = re.compile(r"(?<![\w.:/-])(/(home|root|tmp|usr|Users|var|opt|mnt)/\w+|[A-Z]:\\\w+)")
+HOST_PATH = re.compile(r"(?<![\w.:/-])/([\w.-]+/)+[\w.-]+|\b[A-Z]:\\\w+")
 SECONDS = re.compile(r"(?<![\w.])\d+(\.\d+)?\s?(ns|µs|us|ms|s|sec|seconds?|minutes?)\b")
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 WIDGET = "application/vnd.jupyter.widget-view+json"

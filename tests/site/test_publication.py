@@ -81,7 +81,9 @@ def build(folder, **environment):
 
 
 def hrefs(site, page):
-    return [tag["href"] for tag in site.pages[site.folder / page].find_all(["a", "link"], href=True)]
+    return [
+        tag["href"] for tag in site.pages[site.folder / page].find_all(["a", "link"], href=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,8 @@ def test_both_keep_the_rules_of_the_site(book, request):
 
 
 @pytest.mark.parametrize(
-    "origin", ["git@github.com:ada/book.git", "https://github.com/ada/book", "ssh://github.com/a/b/"]
+    "origin",
+    ["git@github.com:ada/book.git", "https://github.com/ada/book", "ssh://github.com/a/b/"],
 )
 def test_an_address_on_github_is_read_from_the_remote(origin, tmp_path, publication):
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
@@ -166,7 +169,9 @@ def publication(monkeypatch):
 def test_the_claims_page_lists_each_claim_with_its_source_and_cell(private):
     site, _ = private
     table = site.pages[site.folder / "book/claims.html"].select_one("table.claims")
-    rows = [[cell.get_text(" ", strip=True) for cell in row("td")] for row in table.select("tbody tr")]
+    rows = [
+        [cell.get_text(" ", strip=True) for cell in row("td")] for row in table.select("tbody tr")
+    ]
     assert rows[0][0].startswith("The sum of the shares is exact :")
     assert rows[0][0].endswith("sum-is-exact")
     assert "Antwi-Boasiako" in rows[0][1]

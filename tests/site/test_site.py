@@ -54,3 +54,10 @@ def test_every_claim_card_is_on_the_claims_page(site):
     cards = {tag["id"] for _, _, page in site.each() for tag in page.select(".claim-card[id]")}
     listed = site.pages[HTML / "book/reference/claims.html"].select("table.claims a[href*=claim-]")
     assert cards == {link["href"].split("#")[1] for link in listed}
+
+
+def test_every_module_is_on_a_page_of_the_package():
+    files = (path.relative_to(ROOT) for path in sorted((ROOT / "refimpl").rglob("*.py")))
+    modules = {".".join(file.with_suffix("").parts) for file in files if file.stem[0] != "_"}
+    pages = "".join(path.read_text("utf8") for path in (ROOT / "book/reference/api").glob("*.md"))
+    assert set(re.findall(r"automodule:: (\S+)", pages)) == modules
