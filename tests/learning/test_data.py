@@ -131,6 +131,8 @@ def test_few_labelled_cases():
             row.tobytes() for row in full.data[name].x
         }
         assert len(np.unique(few.data[name].y)) > 3  # a random subset, not the first rows by label
+    thinned = learning.digits(10, "by-label", seed=0, examples_per_participant=40)
+    assert {len(np.unique(part.y)) for part in thinned.data.values()} == {2}
     skewed = learning.digits(10, "by-label", seed=0, examples_per_participant=143)
     whole = learning.digits(10, "by-label", seed=0)
     for name, part in skewed.data.items():
@@ -234,6 +236,7 @@ def idx_folder(tmp_path):
         labels = np.arange(n) % 10
         images = rng.integers(0, 256, (n, 6, 5))
         images[:, 0, 0] = labels  # the first pixel tells the label
+        images[:, 0, 1] = 255
         write_idx(tmp_path / f"{part}-images-idx3-ubyte{ending}", images)
         write_idx(tmp_path / f"{part}-labels-idx1-ubyte{ending}", labels)
     return tmp_path
@@ -245,9 +248,15 @@ def test_mnist_reads_its_four_files_plain_or_packed(idx_folder):
     assert task.test.y.tolist() == [k % 10 for k in range(12)]
     for examples in (task.pooled(), task.test):
         assert np.rint(examples.x[:, 0] * 255).astype(int).tolist() == examples.y.tolist()
-        assert examples.x.max() <= 1
+        assert examples.x.max() == 1
     assert task.model == learning.mlp(30, 128, 10)
     assert learning.mnist(idx_folder, 3, model="cnn").model == learning.cnn((1, 6, 5), (8, 16), 10)
+
+
+def test_the_seed_moves_the_partition_though_the_test_set_is_given(idx_folder):
+    one, other = (learning.mnist(idx_folder, 3, seed=seed) for seed in (0, 1))
+    assert np.array_equal(one.test.x, other.test.x)
+    assert not np.array_equal(one.pooled().x, other.pooled().x)
 
 
 def test_mnist_says_what_is_missing_and_downloads_nothing(tmp_path):

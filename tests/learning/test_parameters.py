@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refimpl.learning import parameters
@@ -22,6 +22,7 @@ def test_unflatten_cuts_a_stack_into_stacks():
     assert bias.tolist() == [[4, 5], [10, 11]]
 
 
+@settings(deadline=None)
 @given(SHAPES)
 def test_flatten_undoes_unflatten(shapes):
     vector = np.arange(float(parameters.size(shapes)))
@@ -32,6 +33,7 @@ def test_flatten_undoes_unflatten(shapes):
     assert torch.equal(parameters.flatten(tensors), torch.from_numpy(vector))
 
 
+@settings(deadline=None)
 @given(SHAPES, st.integers(1, 3))
 def test_views_write_through_to_the_vector(shapes, stack):
     for vector in (np.zeros((stack, parameters.size(shapes))),):

@@ -39,6 +39,13 @@ def test_accuracy_of_a_regression_is_r_squared():
     assert task.accuracy(np.array([1.0, 1.0])) == pytest.approx(0.6, rel=1e-12)
 
 
+def test_r_squared_compares_with_the_mean_not_with_zero():
+    x = np.array([[1.0], [2.0], [-1.0], [-2.0]])
+    task = small_task("regression", test=Examples(x, x[:, 0] + 3))
+    assert task.accuracy(np.array([0.0, 3.0])) == 0
+    assert task.accuracy(np.array([1.0, 2.0])) == pytest.approx(0.6, rel=1e-12)
+
+
 def test_loss_of_a_task_by_hand():
     task = small_task("regression")
     assert task.loss(np.array([0.0, 0.0]), task.test) == 2.5  # mean of 1, 4, 1, 4
