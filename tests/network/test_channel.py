@@ -42,11 +42,18 @@ def test_identities_meet_rfc_7748():
     assert channel.generate_identity()[0] != private
 
 
-def test_direction_keys_are_hkdf_of_the_x25519_secret():
-    # MessagePack of ["refimpl.network.channel", "alice", "bob"]
-    info = b"\x93\xb7refimpl.network.channel\xa5alice\xa3bob"
-    key = channel.direction_key(ALICE, BOB_PUBLIC, sender="alice", receiver="bob", salt=b"s" * 32)
-    assert key == hkdf(SHARED, b"s" * 32, info, 32)
+@pytest.mark.parametrize(
+    ("sender", "receiver", "info"),  # info is MessagePack, written out
+    [
+        ("alice", "bob", b"\x93\xb7refimpl.network.channel\xa5alice\xa3bob"),
+        ("bob", "alice", b"\x93\xb7refimpl.network.channel\xa3bob\xa5alice"),
+    ],
+)
+def test_direction_keys_are_hkdf_of_the_x25519_secret(sender, receiver, info):
+    names = {"sender": sender, "receiver": receiver, "salt": b"s" * 32}
+    expected = hkdf(SHARED, b"s" * 32, info, 32)
+    assert channel.direction_key(ALICE, BOB_PUBLIC, **names) == expected
+    assert channel.direction_key(BOB, ALICE_PUBLIC, **names) == expected
 
 
 def test_both_ends_derive_the_same_keys_and_no_two_channels_share_one():

@@ -209,6 +209,14 @@ def test_compute_runs_the_job_alone_and_anything_else_is_refused():
     assert "'b' may await only its link's operations, got 5" in str(errors["b"])
 
 
+def test_a_slow_wire_delivers_what_was_sent_before_the_end():
+    slow = lambda frames: time.sleep(0.15) or frames[-1]  # noqa: E731
+    net = Network("ab", changes={"ab": slow})
+    _, errors = net.run({"a": send("b", 1, 2), "b": idle})
+    assert not errors
+    assert [m.payload for m in net.endpoints["b"].messages] == [1, 2]
+
+
 # --- what an attacker does to frames ----------------------------------------------------------
 
 
