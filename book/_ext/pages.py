@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput, visit_HideCellInput
 from sphinx.writers.html5 import HTML5Translator
 
 
@@ -27,6 +28,15 @@ def depart_citation(self, node):
     HTML5Translator.depart_citation(self, node)
 
 
+def visit_hidden_cell(self, node):
+    """Write a folded cell named by its visible text; myst-nb's label would hide that."""
+    start = len(self.body)
+    visit_HideCellInput(self, node)
+    self.body[start:] = [
+        part.replace(' aria-label="Toggle hidden content"', "") for part in self.body[start:]
+    ]
+
+
 def remove_pages_of_removed_sources(app, env, added, changed, removed):
     """Delete the page of a source that left the contents, which Sphinx would keep."""
     if app.builder.format == "html":
@@ -48,4 +58,5 @@ def setup(app):
     write_all_pages_after_a_change(app)
     app.connect("env-get-outdated", remove_pages_of_removed_sources)
     app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
+    app.add_node(HideCodeCellNode, override=True, html=(visit_hidden_cell, depart_HideCellInput))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,25 +1,45 @@
-"""Signatures on the package's page as the source writes them.
+"""Signatures on the package's pages as the source writes them.
 
 Left alone, autodoc shows what an alias stands for: ``ArrayLike`` becomes eight lines of unions.
 """
 
 import ast
+import dataclasses
 import inspect
 import textwrap
 
 
+def _call(function, bound):
+    """Return the parameters of a parsed function, without self or cls where it is bound."""
+    positional = function.args.posonlyargs or function.args.args
+    if bound and positional and positional[0].arg in {"self", "cls"}:
+        positional.pop(0)
+    return f"({ast.unparse(function.args)})"
+
+
+def _fields(definition):
+    """Return the fields of a parsed dataclass as the parameters of its constructor."""
+    fields = [ast.unparse(item) for item in definition.body if isinstance(item, ast.AnnAssign)]
+    return f"({', '.join(fields)})"
+
+
 def as_written(app, what, name, obj, options, signature, return_annotation):
-    """Return the parameters and the result of a function or method, read from its source."""
-    if what not in {"function", "method"} or not inspect.isfunction(inspect.unwrap(obj)):
+    """Return the signature of a function, method or class, read from its source."""
+    if what not in {"function", "method", "class", "exception"}:
         return None
-    function = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(obj)))).body[0]
-    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        return None  # a lambda
-    parameters = function.args.posonlyargs + function.args.args
-    if what == "method" and parameters and parameters[0].arg in {"self", "cls"}:
-        (function.args.posonlyargs or function.args.args).pop(0)
-    returns = ast.unparse(function.returns) if function.returns else None
-    return f"({ast.unparse(function.args)})", returns
+    try:
+        parsed = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(obj)))).body[0]
+    except (OSError, TypeError):  # written in another language, or made at run time
+        return None
+    if isinstance(parsed, ast.FunctionDef | ast.AsyncFunctionDef):
+        result = ast.unparse(parsed.returns) if parsed.returns else None
+        return _call(parsed, bound=what == "method"), result
+    if isinstance(parsed, ast.ClassDef):
+        for item in parsed.body:
+            if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                return _call(item, bound=True), None
+        return (_fields(parsed) if dataclasses.is_dataclass(obj) else ""), None
+    return None
 
 
 def setup(app):
