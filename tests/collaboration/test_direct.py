@@ -53,7 +53,7 @@ def test_bytes_do_not_depend_on_the_number_of_rounds():
     model = frame_bytes("model", 0, 0, vector_bytes(task.model.size))
     assert one.transcript.bytes_received()["a"] == model
     more = one.transcript.bytes_sent()["c"] - one.transcript.bytes_sent()["a"]
-    assert more - (14 - 5) * (6 * 4 + 8) in range(-8, 9)  # but for the lengths' own length
+    assert abs(more - (14 - 5) * (6 * 4 + 8)) <= 8  # the lengths themselves may be a byte longer
 
 
 def test_at_least_trains_on_those_who_came():
