@@ -47,7 +47,7 @@ def gradient(model: Model, parameters: np.ndarray, x: np.ndarray, y: np.ndarray)
         ValueError: shapes that do not fit the model, no example, or a class it does not know.
         FloatingPointError: the gradient is not finite.
     """
-    return Gradient.run_together([Gradient(model, parameters, x, y)])[0]
+    return _alone(Gradient(model, parameters, x, y))
 
 
 def sgd(
@@ -71,7 +71,10 @@ def sgd(
     job = LocalTraining(
         model, parameters, examples.x, examples.y, learning_rate, epochs, batch_size, rng
     )
-    return LocalTraining.run_together([job])[0]
+    return _alone(job)
+
+
+Result = np.ndarray | FloatingPointError
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +95,8 @@ class Gradient:
         return ("gradient", self.model, self.parameters.dtype.str)
 
     @classmethod
-    def run_together(cls, jobs: Sequence["Gradient"]) -> list[np.ndarray]:
-        """One gradient per job, in the order of the jobs."""
+    def run_together(cls, jobs: Sequence["Gradient"]) -> list[Result]:
+        """One gradient per job, in the order of the jobs, or the error of a job that diverged."""
         _check_keys(jobs)
         visits = [[np.arange(len(job.x))] for job in jobs]
         return _run(jobs, visits, scale=1.0, descend=False)
@@ -123,8 +126,8 @@ class LocalTraining:
         return ("local training", self.model, self.parameters.dtype.str, self.learning_rate)
 
     @classmethod
-    def run_together(cls, jobs: Sequence["LocalTraining"]) -> list[np.ndarray]:
-        """The trained parameters of each job, in the order of the jobs."""
+    def run_together(cls, jobs: Sequence["LocalTraining"]) -> list[Result]:
+        """The trained parameters of each job, in order, or the error of a job that diverged."""
         _check_keys(jobs)
         visits = [batches(len(job.x), job.batch_size, job.epochs, job.rng) for job in jobs]
         return _run(jobs, visits, scale=-jobs[0].learning_rate, descend=True)
@@ -135,7 +138,7 @@ Job = Gradient | LocalTraining
 
 def _run(
     jobs: Sequence[Job], visits: list[list[np.ndarray]], scale: float, descend: bool
-) -> list[np.ndarray]:
+) -> list[Result]:
     """Add scale × gradient of each visited batch, to the parameters themselves or to zeros."""
     # Longest first, so that those still training at any step are the first rows of the stack.
     order = sorted(range(len(jobs)), key=lambda k: -len(visits[k]))
@@ -158,8 +161,7 @@ def _run(
                 weighing[step, :active, :width],
             )
     found = into.cpu().numpy()
-    _check_finite(found, order)
-    return [found[order.index(k)].copy() for k in range(len(jobs))]
+    return [_finite(found[order.index(k)]) for k in range(len(jobs))]
 
 
 def _stack(jobs: Sequence[Job]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, np.ndarray]:
@@ -208,10 +210,19 @@ def _check_keys(jobs: Sequence[Job]) -> None:
         raise ValueError(f"jobs must be at least one and share one batch_key, got {keys or 'none'}")
 
 
-def _check_finite(found: np.ndarray, order: list[int]) -> None:
-    bad = sorted(k for k, row in zip(order, found, strict=True) if not np.isfinite(row).all())
-    if bad:
-        raise FloatingPointError(
-            f"gradients and trained parameters must be finite, got inf or nan for job {bad[0]} of "
-            f"{len(order)}; check its examples and parameters, or lower the learning rate"
-        )
+def _finite(found: np.ndarray) -> Result:
+    """A copy of one job's result, or the error that it is: one job's does not spoil another's."""
+    if np.isfinite(found).all():
+        return found.copy()
+    return FloatingPointError(
+        "gradients and trained parameters must be finite, got inf or nan: check the examples and "
+        "parameters, or lower the learning rate"
+    )
+
+
+def _alone(job: Job) -> np.ndarray:
+    """The result of one job; its error is raised."""
+    result = type(job).run_together([job])[0]  # type: ignore[list-item]
+    if isinstance(result, FloatingPointError):
+        raise result
+    return result

@@ -131,7 +131,10 @@ def _answer(request: Any, mailbox: Mailbox) -> Any:
     if isinstance(request, Want):
         return mailbox.wait(request)
     if isinstance(request, Work):
-        return type(request.job).run_together([request.job])[0]
+        result = type(request.job).run_together([request.job])[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
     raise TypeError(f"{mailbox.name!r} may await only its link's operations, got {request!r}")
 
 

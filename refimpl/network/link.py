@@ -137,6 +137,7 @@ class Link:
 
         It stays this party's: only the simulation, for speed, runs the jobs of equal type and
         ``batch_key`` that several parties ask for at once in one ``job.run_together(jobs)``.
+        A result that is an exception is raised, in the role of the party whose job it was.
         """
         return await Work(job)
 

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from refimpl import aggregation
 from refimpl.collaboration import Central, FedAvg, FedSGD, direct, indirect
+from refimpl.learning import Examples
 from refimpl.network import Fault, MalformedMessage
 from tests.collaboration.oracles import (
     close,
@@ -99,6 +102,17 @@ def test_a_participant_that_fails_is_named_and_the_others_go_on():
     assert list(run.models) == ["a", "c"]
     survivors = {0: None, 1: ["a", "c"], 2: ["a", "c"]}
     close(run.parameters, federated_averaging(task, method, 3, survivors=survivors.get))
+
+
+def test_a_participant_whose_training_diverges_takes_no_other_down():
+    """Its job shares one batched computation with theirs."""
+    task = toy()
+    far = Examples(task.data["b"].x * np.float32(1e30), task.data["b"].y)
+    task = dataclasses.replace(task, data={**task.data, "b": far})
+    method = FedAvg(epochs=1)
+    run = indirect.train(task, rounds=2, method=method, at_least=2)
+    assert {name: type(error) for name, error in run.errors.items()} == {"b": FloatingPointError}
+    close(run.parameters, federated_averaging(task.restrict("a", "c"), method, 2))
 
 
 def test_too_few_survivors_is_an_error_that_names_the_missing():
