@@ -57,6 +57,7 @@ def execute(notebook, folder):
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # or each kernel warns of its own loopback port
         resources={"metadata": {"path": str(folder)}},
     ).execute()
 
