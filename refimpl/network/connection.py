@@ -20,7 +20,7 @@ from refimpl.network.errors import (
     TamperedMessage,
     ending,
 )
-from refimpl.network.link import Link, Reason, Role, Want, Work, begin
+from refimpl.network.link import Link, Reason, Role, Want, Work, begin, compute
 from refimpl.network.mailbox import Mailbox
 from refimpl.network.transcript import Message
 
@@ -131,7 +131,7 @@ def _answer(request: Any, mailbox: Mailbox) -> Any:
     if isinstance(request, Want):
         return mailbox.wait(request)
     if isinstance(request, Work):
-        result = type(request.job).run_together([request.job])[0]
+        (result,) = compute([request.job])
         if isinstance(result, Exception):
             raise result
         return result

@@ -41,8 +41,8 @@ class Fault:
         )
 
 
-def kind_for(faults: Sequence[Fault], receiver: str, address: Address) -> Kind | None:
-    """The kind of the first fault that strikes a message, if any does.
+def striking(faults: Sequence[Fault], receiver: str, address: Address) -> Fault | None:
+    """The first fault that strikes a message, if any does.
 
     It depends on the address alone, so two messages of one address share their fault, and the
     second is never read in the place of a lost first.
@@ -50,7 +50,7 @@ def kind_for(faults: Sequence[Fault], receiver: str, address: Address) -> Kind |
     sender, topic, round = address
     for fault in faults:
         if fault.strikes(sender, receiver, topic, round):
-            return fault.kind
+            return fault
     return None
 
 

@@ -1,7 +1,8 @@
 """What one party holds of the network: its name, and how to send, receive and gather."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import Any, Protocol
+import operator
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from refimpl.network.errors import (
     LostParty,
@@ -54,16 +55,45 @@ class Want:
         return kind(text, reasons)
 
 
+@runtime_checkable
+class Job(Protocol):
+    """A computation of one party. ``LocalTraining`` of ``refimpl.learning`` is one."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """Jobs of one type with equal keys may run together."""
+
+    @classmethod
+    def run_together(cls, jobs: Sequence[Any]) -> Sequence[Any]:
+        """The result of each job, or the exception that is its own. If this raises, each of
+        several jobs is run again alone."""
+
+
 class Work:
     """A party asks for a computation of its own, which a simulation may batch with others'."""
 
-    __slots__ = ("job",)
+    __slots__ = ("batch", "job")
 
-    def __init__(self, job: Any):
+    def __init__(self, job: Job):
         self.job = job
+        self.batch = type(job), job.batch_key
+        hash(self.batch)
 
     def __await__(self) -> Any:
         return (yield self)
+
+
+def compute(jobs: Sequence[Job]) -> list[Any]:
+    """The result of each of ``jobs``, which share a batch, or the exception that is its own."""
+    try:
+        results = list(jobs[0].run_together(jobs))
+        if len(results) != len(jobs):
+            raise ValueError(f"run_together must return {len(jobs)} results, got {len(results)}")
+        return results
+    except Exception as error:
+        if len(jobs) == 1:
+            return [error]
+        return [result for job in jobs for result in compute([job])]
 
 
 class Endpoint(Protocol):
@@ -91,12 +121,19 @@ class Link:
         """The same link in another round: it reads messages of that round only.
 
         A straggler's message from an earlier round is so never taken for this round's.
+        Raises ``ValueError`` unless ``round`` is a whole number of at least 0.
         """
-        return Link(self.name, self._endpoint, round)
+        try:
+            number = -1 if isinstance(round, bool) else operator.index(round)
+        except TypeError:
+            number = -1
+        if number < 0:
+            raise ValueError(f"round must be a whole number of at least 0, got {round!r}")
+        return Link(self.name, self._endpoint, number)
 
     async def send(self, receiver: str, topic: str, payload: Any) -> None:
         """Hand ``payload`` to the network. It is copied now, and ``send`` never waits."""
-        self._check(receiver)
+        self._check(receiver, topic)
         self._endpoint.post(receiver, topic, self.round, payload)
 
     async def broadcast(self, receivers: Iterable[str], topic: str, payload: Any) -> None:
@@ -110,7 +147,7 @@ class Link:
         Raises ``MissingMessage``, ``Deadlock``, ``TamperedMessage`` or ``LostParty``, naming the
         sender, if the message will never come or did not come whole.
         """
-        self._check(sender)
+        self._check(sender, topic)
         return (await self._wait((sender,), topic, 1))[sender]
 
     async def gather(
@@ -124,7 +161,7 @@ class Link:
         """
         names = tuple(sorted(senders))
         for name in names:
-            self._check(name)
+            self._check(name, topic)
         if len(set(names)) != len(names):
             raise ValueError(f"senders must differ from each other, got {list(names)}")
         enough = len(names) if at_least is None else at_least
@@ -132,13 +169,18 @@ class Link:
             raise ValueError(f"at_least must be between 0 and senders={len(names)}, got {enough}")
         return await self._wait(names, topic, enough) if names else {}
 
-    async def compute(self, job: Any) -> Any:
+    async def compute(self, job: Job) -> Any:
         """The result of ``job``, a computation of this party alone.
 
         It stays this party's: only the simulation, for speed, runs the jobs of equal type and
         ``batch_key`` that several parties ask for at once in one ``job.run_together(jobs)``.
         A result that is an exception is raised, in the role of the party whose job it was.
+        Raises ``TypeError`` for what is no ``Job``.
         """
+        if not isinstance(job, Job):
+            raise TypeError(
+                f"a job must have a batch_key and run_together, got {type(job).__name__}"
+            )
         return await Work(job)
 
     async def _wait(self, senders: tuple[str, ...], topic: str, at_least: int) -> dict[str, Any]:
@@ -146,7 +188,9 @@ class Link:
         got = self._endpoint.fetch(want)
         return (await want) if got is None else got
 
-    def _check(self, other: str) -> None:
+    def _check(self, other: str, topic: str) -> None:
+        if not isinstance(topic, str) or not topic:
+            raise ValueError(f"topic must be a text that is not empty, got {topic!r}")
         if other == self.name:
             raise ValueError(f"{self.name!r} addressed itself: keep one's own value local")
         if other not in self._endpoint.peers:

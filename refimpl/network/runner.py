@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from refimpl.network import channel, codec
 from refimpl.network.errors import Deadlock, MissingMessage, NetworkError, TamperedMessage, ending
-from refimpl.network.faults import Address, Fault, change, kind_for
-from refimpl.network.link import Link, Reason, Role, Want, Work, begin
+from refimpl.network.faults import Address, Fault, change, striking
+from refimpl.network.link import Link, Reason, Role, Want, Work, begin, compute
 from refimpl.network.transcript import Message, Transcript
 
 
@@ -49,6 +49,8 @@ def run(
     coroutine. If a party in ``required`` (default: all) ends with an error, the first such error
     is raised, with the party's name in a note; the errors of the others are in the outcome.
     ``record="sizes"`` keeps no payloads in the transcript, where memory matters.
+    Raises ``ValueError`` for a fault that struck no message: its address may be mistyped, or an
+    earlier fault in ``faults`` strikes all that it would.
     """
     if record not in ("payloads", "sizes"):
         raise ValueError(f"record must be 'payloads' or 'sizes', got {record!r}")
@@ -65,6 +67,9 @@ def run(
         if required is None or name in required:
             error.add_note(f"raised in the role of {name!r}")
             raise error
+    for fault in faults:
+        if fault in scheduler.unused:
+            raise ValueError(f"a fault must strike a message, {fault} struck none")
     return Outcome(
         scheduler.results,
         scheduler.errors,
@@ -112,8 +117,8 @@ class _Scheduler:
         self.delayed: list[tuple[str, Address, Any]] = []
         self.ready: deque[tuple[str, Any]] = deque()  # a party and what its coroutine is sent
         self.waiting: dict[str, Want] = {}
-        self.working: dict[str, Any] = {}
-        self.seen: set[tuple[str, str, int]] = set()
+        self.working: dict[str, Work] = {}
+        self.unused = set(self.faults)
         self.sequence: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def start(self, roles: Mapping[str, Role]) -> None:
@@ -134,13 +139,15 @@ class _Scheduler:
         head = channel.envelope(topic, round, number)
         size = channel.frame_size(len(head), encoded.size)
         address = (sender, topic, round)
-        fault = kind_for(self.faults, receiver, address)
+        struck = striking(self.faults, receiver, address)
+        self.unused.discard(struck)
+        fault = struck.kind if struck else None
         received = codec.restore(encoded)
         kept = received if self.payloads else None
         if isinstance(kept, (list, dict, tuple)):  # the receiver may change its own
             kept = codec.restore(encoded)
         self.messages.append(Message(sender, receiver, topic, round, kept, size, fault))
-        if fault is None:
+        if fault in (None, "duplicate"):  # a second copy fails the replay check
             self.deliver(receiver, address, received)
         elif fault == "drop":
             self.broken[receiver, address] = MissingMessage, "its message was lost"
@@ -149,11 +156,6 @@ class _Scheduler:
             self.broken[receiver, address] = TamperedMessage, reason
         elif fault == "delay":
             self.delayed.append((receiver, address, received))
-        elif fault == "duplicate":
-            for _ in range(2):
-                if (sender, receiver, number) not in self.seen:  # the replay check
-                    self.seen.add((sender, receiver, number))
-                    self.deliver(receiver, address, received)
 
     def deliver(self, receiver: str, address: Address, payload: Any) -> None:
         self.boxes[receiver].setdefault(address, deque()).append(payload)
@@ -217,7 +219,7 @@ class _Scheduler:
             if isinstance(request, Want):
                 self.waiting[name] = request
             elif isinstance(request, Work):
-                self.working[name] = request.job
+                self.working[name] = request
             else:
                 wrong = f"{name!r} may await only its link's operations, got {request!r}"
                 self.ready.append((name, TypeError(wrong)))
@@ -225,15 +227,10 @@ class _Scheduler:
     def work(self) -> None:
         batches: defaultdict[Any, list[str]] = defaultdict(list)
         for name in sorted(self.working):
-            job = self.working[name]
-            batches[type(job), job.batch_key].append(name)
-        jobs, self.working = self.working, {}
-        for (kind, _), names in batches.items():
-            try:
-                results = kind.run_together([jobs[name] for name in names])
-            except Exception as error:
-                results = [error] * len(names)
-            self.ready.extend(zip(names, results, strict=True))
+            batches[self.working[name].batch].append(name)
+        working, self.working = self.working, {}
+        for names in batches.values():
+            self.ready.extend(zip(names, compute([working[n].job for n in names]), strict=True))
 
     def next_gather(self) -> str | None:
         """The ``gather`` to give up waiting first, of those that have enough.

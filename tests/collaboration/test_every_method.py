@@ -111,7 +111,10 @@ def test_a_network_fault_ends_in_the_exact_result_or_an_error_with_the_senders_n
     for round in (1, None):
         struck = calm.transcript.select(sender=sender, round=round)
         fault = Fault(kind, sender=sender, round=round)
-        if kind in ("delay", "duplicate") or not struck.messages:
+        if not struck.messages:
+            with pytest.raises(ValueError, match="struck none"):
+                train(toy(), rounds=3, method=method, faults=[fault])
+        elif kind in ("delay", "duplicate"):
             run = train(toy(), rounds=3, method=method, faults=[fault])
             assert same(run, calm)
             assert run.errors == {}

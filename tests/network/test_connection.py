@@ -187,6 +187,7 @@ def test_unread_messages_are_listed_and_received_lists_are_ones_own():
 @dataclass
 class Double:
     value: int
+    batch_key: str = "same"
 
     @classmethod
     def run_together(cls, jobs):

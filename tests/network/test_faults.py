@@ -101,8 +101,18 @@ def test_a_fault_strikes_what_agrees_with_every_field_given():
 
 def test_the_first_fault_that_strikes_counts():
     both = [Fault("delay", sender="b"), Fault("drop", sender="a"), Fault("delay")]
-    assert faults.kind_for(both, "s", ("a", "t", 0)) == "drop"
-    assert faults.kind_for(both[:2], "s", ("c", "t", 0)) is None
+    assert faults.striking(both, "s", ("a", "t", 0)) is both[1]
+    assert faults.striking(both[:2], "s", ("c", "t", 0)) is None
+
+
+def test_a_fault_that_struck_nothing_is_refused_where_the_run_succeeded():
+    hit, missed = Fault("delay", sender="a"), Fault("drop", sender="a", topic="vlaue")
+    with pytest.raises(ValueError, match=r"Fault\(kind='drop', .*topic='vlaue'.* struck none"):
+        run("gather", hit, missed)
+    with pytest.raises(ValueError, match="'duplicate'"):  # the first takes all of its messages
+        run("gather", hit, Fault("duplicate", sender="a", topic="value"))
+    with pytest.raises(MissingMessage):  # the run's own error tells more
+        run("gather", Fault("drop", sender="a"), missed)
 
 
 def test_an_unknown_kind_is_refused():

@@ -310,6 +310,13 @@ def test_awaiting_anything_else_is_an_error_of_that_party():
         (lambda link: link.gather(["b", "a"], "x"), "'a' addressed itself"),
         (lambda link: link.send("z", "x", 1), r"must be one of \['a', 'b'\], got 'z'"),
         (lambda link: link.gather(["b", "b"], "x"), "senders must differ"),
+        (lambda link: link.send("b", 5, 1), "topic must be a text that is not empty, got 5"),
+        (lambda link: link.receive("b", ""), "topic must be a text that is not empty, got ''"),
+        (lambda link: link.gather(["b"], b"x"), "topic must be a text that is not empty, got b'x'"),
+        (lambda link: link.in_round(True), "round must be a whole number .*, got True"),
+        (lambda link: link.in_round(1.5), r"round must be a whole number .*, got 1\.5"),
+        (lambda link: link.in_round("x"), "round must be a whole number of at least 0, got 'x'"),
+        (lambda link: link.in_round(-1), "round must be a whole number of at least 0, got -1"),
         (lambda link: link.gather(["b"], "x", at_least=2), "between 0 and senders=1, got 2"),
         (lambda link: link.gather(["b"], "x", at_least=-1), "between 0 and senders=1, got -1"),
     ],
@@ -382,6 +389,43 @@ def test_a_job_that_fails_is_an_error_of_those_who_asked_for_it():
     )
     assert outcome.results == {"b": [4]}
     assert isinstance(outcome.errors["a"], ArithmeticError)
+
+
+def test_one_failing_job_of_a_batch_takes_no_other_down():
+    outcome = network.run(
+        {name: lambda link: compute(link, Square("cab".index(link.name) - 1)) for name in "abc"},
+        required=[],
+    )
+    assert outcome.results == {"a": [0], "b": [1]}
+    assert isinstance(outcome.errors["c"], ArithmeticError)
+
+
+def test_a_batch_with_too_few_results_is_an_error_of_its_roles():
+    class Forgetful(Square):
+        @classmethod
+        def run_together(cls, jobs):
+            return []
+
+    outcome = network.run({"a": lambda link: compute(link, Forgetful(1)), "b": idle}, required=[])
+    assert "must return 1 results, got 0" in str(outcome.errors["a"])
+
+
+@pytest.mark.parametrize("job", [lambda: 3, Square(1, batch_key=[])])
+def test_what_is_no_job_is_an_error_in_the_role_that_asked(job):
+    async def asks(link):
+        with pytest.raises(TypeError, match="a job must have a batch_key|unhashable"):
+            await link.compute(job)
+
+    network.run({"a": asks, "b": idle})
+
+
+def test_a_round_may_be_a_numpy_integer():
+    async def sends(link):
+        await link.in_round(np.int64(3)).send("b", "x", 1)
+
+    outcome = network.run({"a": sends, "b": lambda link: link.in_round(3).receive("a", "x")})
+    assert outcome.results["b"] == 1
+    assert type(outcome.transcript.messages[0].round) is int
 
 
 def test_a_gather_waits_for_those_who_compute():
