@@ -152,7 +152,7 @@ def _task(source: _Source, participants: int, division: str, seed: int, options:
     names = [f"hospital {k:0{len(str(participants - 1))}d}" for k in range(participants)]
     data = {name: Examples(x[rows], y[rows]) for name, rows in zip(names, parts, strict=True)}
     test = Examples(x[source.test], y[source.test])
-    return Task(source.name, model, tuple(names), data, test, seed, source.kind)
+    return Task(source.name, model, tuple(names), data, test, seed)
 
 
 def _held_back(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -53,6 +53,8 @@ class Model(ABC):
             raise ValueError(f"activation must be one of {names}, got {self.activation!r}")
         if min(min(shape) for shape in self.shapes) < 1:
             raise ValueError(f"every layer must have at least one unit, got shapes {self.shapes}")
+        if self.objective == "squared error" and self.outputs != 1:
+            raise ValueError(f"outputs must be 1 for squared error, got {self.outputs}")
         check_device(self.device)
 
     @property
@@ -95,15 +97,11 @@ class Model(ABC):
         Classes become one-hot rows; a number stays itself.
 
         Raises:
-            ValueError: a class is not an integer, or is outside 0..outputs−1.
+            ValueError: as :meth:`check_labels`.
         """
+        self.check_labels(y)
         if self.objective == "squared error":
-            return self._tensor(y, dtype).reshape(-1, self.outputs)
-        if y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() < self.outputs):
-            raise ValueError(
-                f"classes must be integers from 0 to outputs-1={self.outputs - 1}, "
-                f"got {y.dtype} from {y.min()} to {y.max()}"
-            )
+            return self._tensor(y, dtype)[:, None]
         return F.one_hot(self._tensor(y, torch.int64), self.outputs).to(dtype)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -143,12 +141,18 @@ class Model(ABC):
 
         Raises:
             ValueError: ``parameters`` is not one vector of ``size`` floats.
+            FloatingPointError: they, or the outputs, are not finite.
         """
         self.check_parameters(parameters)
         self.check_inputs(x)
         flat = self._tensor(parameters)
         with torch.no_grad(), threads_for(self.size * len(x)):
-            return self.forward(flat, self._tensor(x, flat.dtype)).cpu().numpy()
+            outputs = self.forward(flat, self._tensor(x, flat.dtype)).cpu().numpy()
+        if not (np.isfinite(parameters).all() and np.isfinite(outputs).all()):
+            raise FloatingPointError(
+                "parameters and outputs must be finite, got inf or nan: did training diverge?"
+            )
+        return outputs
 
     def loss(self, parameters: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
         """The mean loss over the examples."""
@@ -179,6 +183,18 @@ class Model(ABC):
         """Raise a ValueError unless these are examples for this model."""
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ValueError(f"x must have shape (n, inputs={self.inputs}), got {x.shape}")
+
+    def check_labels(self, y: np.ndarray) -> None:
+        """Raise a ValueError unless this is a vector of classes 0..outputs−1, or of numbers."""
+        if y.ndim != 1:
+            raise ValueError(f"y must have shape (n,), got {y.shape}")
+        if self.objective == "squared error" or not len(y):
+            return
+        if y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < self.outputs:
+            raise ValueError(
+                f"classes must be integers from 0 to outputs-1={self.outputs - 1}, "
+                f"got {y.dtype} from {y.min()} to {y.max()}"
+            )
 
     def _tensor(self, array: np.ndarray, dtype: torch.dtype | None = None) -> Tensor:
         # A copy, because torch cannot promise to leave a read-only array alone.

@@ -55,7 +55,7 @@ class Task:
     """Built by ``learning.digits(...)`` and its like, or by hand.
 
     Attributes: ``participants`` in name order; ``data`` (the examples of each of them); ``test``
-    (held back from all); ``seed``; ``kind`` ("classification" or "regression").
+    (held back from all); ``seed``.
     """
 
     name: str
@@ -64,7 +64,6 @@ class Task:
     data: dict[str, Examples]
     test: Examples
     seed: int
-    kind: str
 
     def __post_init__(self) -> None:
         if list(self.participants) != sorted(self.data) or not self.participants:
@@ -72,6 +71,11 @@ class Task:
                 f"participants must be the names in data, sorted, at least one; "
                 f"got {self.participants} for data of {tuple(self.data)}"
             )
+
+    @property
+    def kind(self) -> str:
+        """By the model's objective: "classification" or "regression"."""
+        return "regression" if self.model.objective == "squared error" else "classification"
 
     @property
     def metric(self) -> str:
@@ -117,10 +121,11 @@ class Task:
         Raises:
             ValueError: no name, or one that does not take part.
         """
-        strangers = set(names) - set(self.participants)
+        strangers = [name for name in names if name not in self.participants]
         if strangers or not names:
             raise ValueError(
-                f"names must be some of {self.participants}, got {sorted(strangers) or names}"
+                f"names must be some of {self.participants}, an argument each, "
+                f"got {strangers or 'none'}"
             )
         kept = tuple(name for name in self.participants if name in names)
         return replace(self, participants=kept, data={name: self.data[name] for name in kept})

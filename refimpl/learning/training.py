@@ -197,6 +197,7 @@ def _schedule(
 def _check(job: Job) -> None:
     job.model.check_parameters(job.parameters)
     job.model.check_inputs(job.x)
+    job.model.check_labels(job.y)
     if len(job.x) != len(job.y) or not len(job.x):
         raise ValueError(
             f"x and y must be equally long, with at least one example, "

@@ -25,8 +25,7 @@ def toy(sizes=(5, 9, 14), *, kind="mlp", seed=0):
 
     names = [chr(ord("a") + k) for k in range(len(sizes))]
     data = {name: draw(n, 0.5 * k) for k, (name, n) in enumerate(zip(names, sizes, strict=True))}
-    task_kind = "regression" if kind == "regression" else "classification"
-    return Task("toy", model, tuple(names), data, draw(30, 0.0), seed, task_kind)
+    return Task("toy", model, tuple(names), data, draw(30, 0.0), seed)
 
 
 def close(found, expected):

@@ -141,8 +141,6 @@ def test_at_least_is_checked_before_anything_is_sent(at_least):
 def test_a_participant_may_not_be_called_server():
     task = toy((4, 4))
     renamed = {"a": task.data["a"], "server": task.data["b"]}
-    clash = type(task)(
-        "clash", task.model, ("a", "server"), renamed, task.test, task.seed, task.kind
-    )
+    clash = type(task)("clash", task.model, ("a", "server"), renamed, task.test, task.seed)
     with pytest.raises(ValueError, match="'server' must not be among the contributors"):
         direct.train(clash)

@@ -151,6 +151,7 @@ def test_initial_convolutions_count_all_inputs_of_a_unit():
     [
         (lambda: learning.mlp(4, 3, 2, activation="step"), "activation must be one of .*'step'"),
         (lambda: learning.mlp(4, 3, 2, objective="hinge"), "objective must be one of .*'hinge'"),
+        (lambda: learning.mlp(4, 3, 2, objective="squared error"), "outputs must be 1 .* got 2"),
         (lambda: learning.mlp(4, 0, 2), "at least one unit"),
         (lambda: learning.cnn((1, 8, 8), (0,), 2), "at least one unit"),
         (lambda: learning.mlp(4, 3, 2, device="abacus"), "device must be .*'abacus'.*device='cpu'"),
@@ -196,6 +197,10 @@ def test_bad_arguments_are_refused():
     for wrong in (y - 1, y + 2, y.astype(float)):
         with pytest.raises(ValueError, match="classes must be integers from 0 to outputs-1=1"):
             learning.gradient(model, good, x, wrong)
+        with pytest.raises(ValueError, match="classes must be integers"):
+            learning.Gradient(model, good, x, wrong)  # before it runs among others
+    with pytest.raises(ValueError, match=r"y must have shape \(n,\), got \(5, 1\)"):
+        learning.Gradient(model, good, x, y[:, None])
     with pytest.raises(ValueError, match="got 5 and 4"):
         learning.gradient(model, good, x, y[:4])
     with pytest.raises(ValueError, match="at least one example"):

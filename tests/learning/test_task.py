@@ -17,7 +17,6 @@ def small_task(kind="classification", **changes):
         "data": data,
         "test": Examples(x, y),
         "seed": 3,
-        "kind": kind,
     }
     return Task(**(settings | changes))
 
@@ -26,12 +25,23 @@ def test_accuracy_is_the_share_classified_correctly():
     sign = np.array([-1.0, 1.0, 0.0, 0.0])  # class 1 where x > 0: wrong on the last example only
     assert small_task().accuracy(sign) == 0.75
     assert small_task().accuracy(-sign) == 0.25
-    assert small_task().metric == "accuracy"
+    assert (small_task().kind, small_task().metric) == ("classification", "accuracy")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_parameters_that_are_not_finite_have_no_accuracy(bad):
+    with pytest.raises(FloatingPointError, match="parameters and outputs must be finite"):
+        small_task().accuracy(np.array([-1.0, 1.0, 0.0, bad]))
+
+
+def test_outputs_that_overflow_have_no_accuracy():
+    with pytest.raises(FloatingPointError, match="parameters and outputs must be finite"):
+        small_task().accuracy(np.array([-3e38, 3e38, 0.0, 0.0], np.float32))
 
 
 def test_accuracy_of_a_regression_is_r_squared():
     task = small_task("regression")
-    assert task.metric == "R²"
+    assert (task.kind, task.metric) == ("regression", "R²")
     assert task.accuracy(np.array([1.0, 0.0])) == 1  # prediction = x = y
     assert task.accuracy(np.array([0.0, 0.0])) == 0  # the mean
     # prediction 2x: residuals 1, 2, -1, -2: R² = 1 - 10/10; prediction x + 1: 1 - 4/10
@@ -97,10 +107,12 @@ def test_restrict_leaves_one_hospital_alone():
 
 def test_restrict_refuses_strangers():
     task = small_task()
-    with pytest.raises(ValueError, match=r"some of \('a', 'b'\), got \['c'\]"):
+    with pytest.raises(ValueError, match=r"some of \('a', 'b'\), an argument each, got \['c'\]"):
         task.restrict("a", "c")
-    with pytest.raises(ValueError, match="some of"):
+    with pytest.raises(ValueError, match="got none"):
         task.restrict()
+    with pytest.raises(ValueError, match=r"an argument each, got \[\['a'\]\]"):
+        task.restrict(["a"])
 
 
 @pytest.mark.parametrize("names", [("b", "a"), ("a",), ("a", "b", "c"), ()])
