@@ -23,6 +23,8 @@ HEAD_LENGTH_BYTES = 4
 # differ between machines.
 DTYPES = frozenset(np.dtype(order + code).str for code in "?bhilqBHILQefdFD" for order in "<>")
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, np.ndarray})
+
 
 class Encoded(NamedTuple):
     """A payload ready to travel: ``head`` and the ``arrays`` (C-contiguous) that follow it."""
@@ -68,7 +70,22 @@ def encode(payload: Any) -> Encoded:
             f"numeric arrays, got {type(item).__name__}"
         )
 
-    return Encoded(msgpack.packb(payload, default=special, strict_types=True), arrays)
+    head = msgpack.packb(payload, default=special, strict_types=True)
+    _refuse_extensions(payload)
+    return Encoded(head, arrays)
+
+
+def _refuse_extensions(payload: Any) -> None:
+    """``TypeError`` for MessagePack's own extensions, which pass it without asking ``special``."""
+    stack = [payload]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, msgpack.ExtType | msgpack.Timestamp):
+            raise TypeError(f"a payload may not hold an extension, got {type(item).__name__}")
+        if isinstance(item, list | tuple):
+            stack += [part for part in item if type(part) not in _PLAIN]
+        elif isinstance(item, dict):
+            stack += [part for part in (*item, *item.values()) if type(part) not in _PLAIN]
 
 
 def _check_array(item: np.ndarray | np.generic) -> None:
@@ -89,7 +106,7 @@ def _unpack(head: bytes, take: Callable[[bytes], np.ndarray]) -> Any:
             return take(data)
         if code == SCALAR:
             return take(data)[()]
-        if code == TUPLE:
+        if code == TUPLE and not data:
             return TUPLE_MARK
         if code == BIG_INT:
             return int.from_bytes(data, "little", signed=True)
@@ -99,17 +116,24 @@ def _unpack(head: bytes, take: Callable[[bytes], np.ndarray]) -> Any:
 
 
 def _tuple(map: dict[Any, Any]) -> Any:
-    return tuple(map[TUPLE_MARK]) if TUPLE_MARK in map else map
+    if TUPLE_MARK not in map:
+        return map
+    ((_, items),) = map.items()
+    if type(items) is not list:
+        raise ValueError(f"a tuple made of a {type(items).__name__}")
+    return tuple(items)
+
+
+def _locked(array: np.ndarray) -> np.ndarray:
+    """A copy in a string of bytes: unlike an array's own memory it can never be unlocked."""
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
 
 
 def copy(encoded: Encoded) -> Encoded:
     """The same with arrays of its own, read-only: what an in-process receiver is handed."""
     if not encoded.arrays:
         return encoded
-    copies = [array.copy() for array in encoded.arrays]
-    for array in copies:
-        array.flags.writeable = False
-    return Encoded(encoded.head, copies)
+    return Encoded(encoded.head, [_locked(array) for array in encoded.arrays])
 
 
 def restore(encoded: Encoded) -> Any:
@@ -134,14 +158,16 @@ def decode(data: bytes) -> Any:
             if name not in DTYPES or any(length < 0 for length in shape):
                 raise ValueError(f"an array of dtype {name} and shape {shape}")
             dtype, count = np.dtype(name), math.prod(shape)
-            array = np.frombuffer(data, dtype, count, position) if count else np.empty(0, dtype)
-            if not array.flags.aligned:
-                array = array.copy()
-            array.flags.writeable = False
+            array = (
+                np.frombuffer(data, dtype, count, position) if count else np.frombuffer(b"", dtype)
+            )
+            if dtype == bool and array.view(np.uint8).max(initial=0) > 1:
+                raise ValueError("a boolean that is neither 0 nor 1")
             position += array.nbytes
-            return array.reshape(shape)
+            return (array if array.flags.aligned else _locked(array)).reshape(shape)
 
         payload = _unpack(head, take)
+        _refuse_extensions(payload)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError(f"not an encoded payload: {error}") from error
     if position != len(data):

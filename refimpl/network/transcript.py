@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Message(NamedTuple):
@@ -20,6 +20,11 @@ class Message(NamedTuple):
     payload: Any
     bytes: int
     fault: str | None = None
+
+    @property
+    def arrived(self) -> bool:
+        """Whether its receiver got it: it was not dropped, tampered with or cut short."""
+        return self.fault in (None, "delay", "duplicate")
 
 
 class Transcript:
@@ -45,18 +50,12 @@ class Transcript:
         return sum(message.bytes for message in self.messages)
 
     def bytes_sent(self) -> Counter[str]:
-        """Bytes sent by each party."""
-        return self._bytes_by("sender")
+        """Bytes sent by each party, arrived or not."""
+        return _bytes_by("sender", self.messages)
 
     def bytes_received(self) -> Counter[str]:
-        """Bytes addressed to each party."""
-        return self._bytes_by("receiver")
-
-    def _bytes_by(self, side: str) -> Counter[str]:
-        totals: Counter[str] = Counter()
-        for message in self.messages:
-            totals[getattr(message, side)] += message.bytes
-        return totals
+        """Bytes of the messages that arrived at each party."""
+        return _bytes_by("receiver", (message for message in self if message.arrived))
 
     def view(self, *parties: str) -> "Transcript":
         """What the coalition ``parties`` saw: the messages that one of them sent or received.
@@ -67,13 +66,11 @@ class Transcript:
         for party in parties:
             if party not in known:
                 raise ValueError(f"a view is of parties of the run {sorted(known)}, got {party!r}")
-        arrived = (None, "delay", "duplicate")
         return Transcript(
             [
                 message
                 for message in self.messages
-                if message.sender in parties
-                or (message.receiver in parties and message.fault in arrived)
+                if message.sender in parties or (message.receiver in parties and message.arrived)
             ],
             known,
         )
@@ -97,3 +94,10 @@ class Transcript:
             ],
             self.parties,
         )
+
+
+def _bytes_by(side: Literal["sender", "receiver"], messages: Iterable[Message]) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for message in messages:
+        totals[getattr(message, side)] += message.bytes
+    return totals

@@ -71,6 +71,8 @@ def test_an_array_comes_back_bit_for_bit(array, layout):
         assert (back.dtype, back.shape) == (array.dtype, array.shape)
         assert back.tobytes() == array.tobytes()  # bitwise, so that NaN counts too
         assert not back.flags.writeable and back.flags.aligned
+        with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+            back.flags.writeable = True
 
 
 @pytest.mark.parametrize("scalar", [np.float64(0.1), np.int8(-3), np.bool_(True), np.uint64(2**63)])
@@ -122,6 +124,10 @@ class Unknown:
         (np.datetime64("2026-01-01"), "got dtype datetime64"),
         (np.zeros(2, dtype=[("a", "f8")]), "got dtype"),
         (np.longdouble(1), "got dtype"),
+        (msgpack.Timestamp(1), "got Timestamp"),
+        ({(1, msgpack.Timestamp(1)): 2}, "got Timestamp"),
+        ([{"a": (msgpack.ExtType(5, b""),)}], "got ExtType"),
+        (codec.TUPLE_MARK, "got ExtType"),
         (np.ma.masked_array([1.0], mask=[True]), "masked"),
     ],
 )
@@ -183,7 +189,13 @@ HOSTILE = [
     array_head(None, [0]),
     array_head([["a", "f8"]], [0]),
     msgpack.packb({codec.TUPLE_MARK: 5}),  # a tuple that is a number
+    msgpack.packb({codec.TUPLE_MARK: "text"}),
+    msgpack.packb({codec.TUPLE_MARK: [], "a": 1}),
+    msgpack.packb(codec.TUPLE_MARK),
+    msgpack.packb(msgpack.ExtType(codec.TUPLE, b"more")),
     msgpack.packb(msgpack.ExtType(99, b"")),
+    msgpack.packb([{"a": msgpack.Timestamp(1)}]),
+    msgpack.packb({msgpack.Timestamp(1, 5): 1}),
     msgpack.packb({"a": 1})[:-1],
     b"\xdd\xff\xff\xff\xff",  # a list of 2^32 - 1 items
     b"\xc6\xff\xff\xff\xff",  # a string of 2^32 - 1 bytes
@@ -201,6 +213,14 @@ def test_hostile_heads_are_refused_without_allocating(head):
         assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [1, 2])  # an array, a scalar
+def test_a_boolean_is_0_or_1(kind):
+    head = msgpack.packb(msgpack.ExtType(kind, msgpack.packb(["|b1", []])))
+    assert [bool(codec.decode(forged(head, bytes([byte])))) for byte in (0, 1)] == [False, True]
+    with pytest.raises(ValueError, match="neither 0 nor 1"):
+        codec.decode(forged(head, b"\2"))
 
 
 def test_tuples_nested_deeply_are_refused():

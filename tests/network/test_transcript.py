@@ -48,6 +48,9 @@ def test_a_message_that_did_not_arrive_is_seen_by_its_sender_only(kind):
     outcome = network.run({"a": sends, "b": reads}, faults=[Fault(kind)])
     assert len(outcome.transcript.view("a")) == 1
     assert len(outcome.transcript.view("b")) == (kind in ("delay", "duplicate"))
+    size = outcome.transcript.messages[0].bytes
+    assert outcome.transcript.bytes_sent() == {"a": size}
+    assert outcome.transcript.bytes_received()["b"] == size * (kind in ("delay", "duplicate"))
 
 
 def test_select_needs_agreement_in_every_field():
