@@ -158,10 +158,8 @@ def decode(data: bytes) -> Any:
             if name not in DTYPES or any(length < 0 for length in shape):
                 raise ValueError(f"an array of dtype {name} and shape {shape}")
             dtype, count = np.dtype(name), math.prod(shape)
-            array = (
-                np.frombuffer(data, dtype, count, position) if count else np.frombuffer(b"", dtype)
-            )
-            if dtype == bool and array.view(np.uint8).max(initial=0) > 1:
+            array = np.frombuffer(data, dtype, count, position)
+            if dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
                 raise ValueError("a boolean that is neither 0 nor 1")
             position += array.nbytes
             return (array if array.flags.aligned else _locked(array)).reshape(shape)
