@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.network import Link, MalformedMessage
 
 
@@ -26,20 +27,24 @@ class Group:
     at_least: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.contributors or len(set(self.contributors)) != len(self.contributors):
+        names = self.contributors
+        different = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+        if not different or not names or len(set(names)) != len(names):
             raise ValueError(
-                f"contributors must be one or more different names, got {self.contributors}"
+                f"contributors must be a tuple of one or more different names, got {names!r}"
             )
         if self.collector in self.contributors:
             raise ValueError(
                 f"the collector {self.collector!r} must not be among the contributors: it adds "
                 "its own vector itself"
             )
-        enough = len(self.contributors) if self.at_least is None else self.at_least
-        if not isinstance(enough, int) or not 1 <= enough <= len(self.contributors):
+        if not is_count(self.round, 0):
+            raise ValueError(f"round must be a whole number of at least 0, got {self.round!r}")
+        enough = len(names) if self.at_least is None else self.at_least
+        if not is_count(enough) or enough > len(names):
             raise ValueError(
-                f"at_least must be a whole number between 1 and "
-                f"contributors={len(self.contributors)}, got {enough}"
+                f"at_least must be a whole number between 1 and contributors={len(names)}, "
+                f"got {enough!r}"
             )
 
 
@@ -51,9 +56,14 @@ class Aggregation(Protocol):
     """
 
     def setup(
-        self, parties: Sequence[str], rng: np.random.Generator | None = None
+        self, parties: Sequence[str], rng: CryptoGenerator | None = None
     ) -> Mapping[str, Any]:
-        """Each party's credentials (keys, say), before the first round."""
+        """Each party's credentials (keys, say), before the first round.
+
+        ``rng``: where their secrets come from (default ``randomness.secure()``). A party that
+        draws during the protocol has a generator of its own in its credentials: two parties
+        never share one.
+        """
         ...
 
     async def contribute(
@@ -67,6 +77,13 @@ class Aggregation(Protocol):
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """The collector's role: the float64 sum, and the names whose vectors are in it."""
         ...
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether ``value`` is a whole number, Python's or numpy's, of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        return False
+    return bool(value >= least)
 
 
 def check_vector(vector: np.ndarray, *, owner: str) -> np.ndarray:
@@ -87,13 +104,13 @@ def check_vector(vector: np.ndarray, *, owner: str) -> np.ndarray:
     return vector
 
 
-def check_equal_lengths(vectors: Mapping[str, np.ndarray]) -> None:
-    """Raise ``MalformedMessage``, naming who differs, unless all vectors are equally long."""
-    first, *others = vectors
-    for name in others:
-        if vectors[name].shape != vectors[first].shape:
+def check_alike(vectors: Mapping[str, np.ndarray]) -> None:
+    """Raise ``MalformedMessage``, naming who differs, unless all are of one length and type."""
+    (first, like), *others = vectors.items()
+    for name, vector in others:
+        if (vector.dtype, vector.shape) != (like.dtype, like.shape):
             raise MalformedMessage(
-                f"contributions must have one shape: {first!r} sent {vectors[first].shape}, "
-                f"{name!r} sent {vectors[name].shape}",
+                f"contributions must be alike: {first!r} sent {like.dtype} of shape "
+                f"{like.shape}, {name!r} sent {vector.dtype} of shape {vector.shape}",
                 [first, name],
             )

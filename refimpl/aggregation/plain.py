@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl.aggregation.interface import Group, check_equal_lengths, check_vector
+from refimpl.aggregation.interface import Group, check_alike, check_vector
+from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.network import Link, MalformedMessage
 
 
@@ -18,7 +19,7 @@ class Plain:
     Cost: one message of the vector's own size a contributor.
     """
 
-    def setup(self, parties: Sequence[str], rng: np.random.Generator | None = None) -> dict:
+    def setup(self, parties: Sequence[str], rng: CryptoGenerator | None = None) -> dict:
         """No party needs credentials."""
         return dict.fromkeys(parties)
 
@@ -41,8 +42,11 @@ class Plain:
                 check_vector(vector, owner=name)
             except ValueError as error:
                 raise MalformedMessage(str(error), [name]) from error
-        check_equal_lengths(vectors)
+        check_alike(vectors)
         total = np.zeros(next(iter(vectors.values())).shape)
-        for vector in vectors.values():
-            total += vector
+        with np.errstate(over="ignore"):
+            for vector in vectors.values():
+                total += vector
+        if not np.isfinite(total).all():
+            raise MalformedMessage(f"the sum of {list(vectors)} must be finite", [*vectors])
         return total, tuple(vectors)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from refimpl.aggregation import Group
-from refimpl.aggregation.interface import check_equal_lengths, check_vector
+from refimpl.aggregation.interface import check_alike, check_vector
 from refimpl.network import MalformedMessage
 
 
-@pytest.mark.parametrize("at_least", [None, 1, 3])
+@pytest.mark.parametrize("at_least", [None, 1, 3, np.int64(3)])
 def test_a_group_is_a_collector_and_its_contributors(at_least):
     group = Group("server", ("a", "b", "c"), 4, at_least)
     assert (group.collector, group.contributors, group.round) == ("server", ("a", "b", "c"), 4)
@@ -22,6 +22,13 @@ def test_a_group_is_a_collector_and_its_contributors(at_least):
         (("server", ("a", "b"), 0, 0), "between 1 and contributors=2, got 0"),
         (("server", ("a", "b"), 0, 3), "between 1 and contributors=2, got 3"),
         (("server", ("a", "b"), 0, 1.5), "at_least must be a whole number .* got 1.5"),
+        (("server", ("a", "b"), 0, True), "at_least must be a whole number .* got True"),
+        (("server", "abc", 0), "must be a tuple of one or more different names, got 'abc'"),
+        (("server", ("a", 1), 0), r"different names, got \('a', 1\)"),
+        (("server", (["a"],), 0), r"different names, got \(\['a'\],\)"),
+        (("server", ("a",), "x"), "round must be a whole number of at least 0, got 'x'"),
+        (("server", ("a",), True), "round must be a whole number of at least 0, got True"),
+        (("server", ("a",), -1), "round must be a whole number of at least 0, got -1"),
     ],
 )
 def test_a_group_that_cannot_be_is_refused(arguments, message):
@@ -51,8 +58,13 @@ def test_any_other_vector_is_refused_by_its_owners_name(vector, message):
         check_vector(vector, owner="a")
 
 
-def test_unequal_lengths_name_those_who_differ():
-    check_equal_lengths({"a": np.ones(2), "b": np.zeros(2)})
-    with pytest.raises(MalformedMessage, match=r"'a' sent \(2,\), 'c' sent \(3,\)") as caught:
-        check_equal_lengths({"a": np.ones(2), "b": np.ones(2), "c": np.ones(3)})
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [(np.ones(3), r"float64 of shape \(3,\)"), (np.ones(2, "f4"), r"float32 of shape \(2,\)")],
+)
+def test_unlike_vectors_name_those_who_differ(other, found):
+    check_alike({"a": np.ones(2), "b": np.zeros(2)})
+    message = rf"'a' sent float64 of shape \(2,\), 'c' sent {found}"
+    with pytest.raises(MalformedMessage, match=message) as caught:
+        check_alike({"a": np.ones(2), "b": np.ones(2), "c": other})
     assert caught.value.parties == ("a", "c")

@@ -76,6 +76,14 @@ def test_a_repeated_contribution_counts_once():
     assert total.tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("at_least", [None, 1])
+def test_a_sum_that_overflows_names_its_contributors(at_least):
+    vectors = [np.array([0, 1.7e308]), np.array([1, 1.7e308])]
+    with pytest.raises(MalformedMessage, match=r"\['p0', 'p1'\] must be finite") as caught:
+        summed(vectors, at_least=at_least)
+    assert caught.value.parties == ("p0", "p1")
+
+
 def test_too_few_answers_name_the_missing():
     with pytest.raises(MissingMessage, match="from 2 of 3 parties, and needs 3") as caught:
         summed([np.ones(2)] * 3, faults=[Fault("drop", sender="p1")])
@@ -91,6 +99,7 @@ def test_too_few_answers_name_the_missing():
         (np.array([1.0, np.inf]), ("p1",)),
         (np.ones((1, 2)), ("p1",)),
         (np.ones(3), ("p0", "p1")),
+        (np.ones(2, np.float32), ("p0", "p1")),
     ],
 )
 def test_a_malformed_contribution_names_its_sender(payload, parties):
