@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from refimpl.arithmetic.checks import whole
+
 Elements = NDArray[np.uint64]
 Block = NDArray[Any]  # in a formula: uint64 too, which numpy's type hints lose at a shift
 
@@ -82,8 +84,7 @@ def multiply(a: ArrayLike, b: ArrayLike, *, out: Elements | None = None) -> Elem
 
 def power(base: ArrayLike, exponent: int) -> Elements:
     """base ** exponent, for an integer exponent >= 0, by squaring; 0 ** 0 is 1."""
-    if exponent < 0:
-        raise ValueError(f"exponent must be at least 0, got {exponent}; invert the base first")
+    exponent = whole("exponent", exponent, remedy="invert the base for a negative one")
     square = _operand(base)
     result = np.ones(square.shape, np.uint64)
     while exponent:
@@ -229,7 +230,7 @@ def _operand(values: ArrayLike) -> Elements:
 
 
 def _require_integers(array: NDArray) -> None:
-    if array.dtype.kind not in "bui":
+    if array.dtype.kind not in "bui" and array.size:  # numpy takes [] for doubles
         raise TypeError(
             f"field elements must be integers of at most 64 bits, got dtype {array.dtype}"
         )

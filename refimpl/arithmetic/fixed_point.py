@@ -19,9 +19,12 @@ secure aggregation (Bonawitz et al., CCS 2017), and sum_bits > 60 is refused.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from refimpl.arithmetic.checks import whole
 
 _LARGEST_SUM_BITS = 60  # every such sum is below 2^61 - 1, hence also a field element
 _MOST_BITS = 48  # beyond, the 53 bits of a double would add visibly to the rounding error
@@ -48,10 +51,10 @@ class FixedPoint:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.bound) and self.bound > 0):
             raise ValueError(f"bound must be positive and finite, got {self.bound}")
-        if not 2 <= self.bits <= _MOST_BITS:
-            raise ValueError(f"bits must be between 2 and {_MOST_BITS}, got {self.bits}")
-        if self.summands < 1:
-            raise ValueError(f"summands must be at least 1, got {self.summands}")
+        set_field = partial(object.__setattr__, self)  # the class is frozen
+        set_field("bound", float(self.bound))  # a numpy bound would set the precision
+        set_field("bits", whole("bits", self.bits, 2, _MOST_BITS))
+        set_field("summands", whole("summands", self.summands, 1))
         if not (math.isfinite(self.scale) and self.unit > 0):
             raise ValueError(f"bound={self.bound} is too small for {self.bits} bits in a double")
         if self.sum_bits > _LARGEST_SUM_BITS:
@@ -113,9 +116,10 @@ class FixedPoint:
         within the range cannot be told from a right one.)
         """
         array = np.asarray(total)
-        if array.dtype.kind not in "ui":
+        if array.dtype.kind not in "ui" and array.size:
             raise TypeError(f"total must hold integers, got dtype {array.dtype}")
-        largest = 2 * self.offset * self._checked_summands(summands)
+        summands = self._checked_summands(summands)
+        largest = 2 * self.offset * summands
         if array.min(initial=0) < 0 or array.max(initial=0) > largest:
             index = _first((array < 0) | (array > largest))
             raise ValueError(
@@ -126,12 +130,8 @@ class FixedPoint:
         return np.asarray(signed / self.scale)
 
     def _checked_summands(self, summands: int) -> int:
-        if not 1 <= summands <= self.summands:
-            raise ValueError(
-                f"summands must be between 1 and {self.summands}, got {summands}; "
-                "choose a FixedPoint with more summands"
-            )
-        return summands
+        remedy = "choose a FixedPoint with more summands"
+        return whole("summands", summands, 1, self.summands, remedy=remedy)
 
 
 def _first(wrong: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from refimpl.arithmetic.checks import whole
+
 Shape = int | tuple[int, ...]
 
 _ZEROS = bytes(1 << 17)  # encrypting zeros yields the bare stream; 128 KiB stay in the cache
@@ -42,18 +44,15 @@ class CryptoGenerator:
     def __init__(self, key: bytes, *, counter: int = 0) -> None:
         if len(key) not in (16, 24, 32):
             raise ValueError(f"key must be 16, 24 or 32 bytes, got {len(key)}")
-        if not 0 <= counter < 2**128:
-            raise ValueError(f"counter must be between 0 and 2^128 - 1, got {counter}")
-        mode = modes.CTR(counter.to_bytes(16, "big"))
+        number = whole("counter", counter, 0, 2**128 - 1)
+        mode = modes.CTR(number.to_bytes(16, "big"))
         self._encryptor = Cipher(algorithms.AES(key), mode).encryptor()
         self._lock = threading.Lock()
         self._process = os.getpid()
 
     def bytes(self, length: int) -> bytes:
         """The next ``length`` bytes of the stream."""
-        if length < 0:
-            raise ValueError(f"length must be at least 0, got {length}")
-        buffer = np.empty(length, np.uint8)
+        buffer = np.empty(whole("length", length), np.uint8)
         self._fill(buffer)
         return buffer.tobytes()
 
@@ -72,8 +71,7 @@ class CryptoGenerator:
 
     def bits(self, bits: int, shape: Shape = ()) -> NDArray[np.uint64]:
         """Uniform elements of [0, 2^bits), 1 <= bits <= 64, as ``uint64``."""
-        if not 1 <= bits <= 64:
-            raise ValueError(f"bits must be between 1 and 64, got {bits}")
+        bits = whole("bits", bits, 1, 64)
         size = 1 << max(0, (bits - 1).bit_length() - 3)  # the smallest of 1, 2, 4, 8 bytes
         words = self._words(size, shape)
         if bits < 8 * size:
@@ -88,8 +86,7 @@ class CryptoGenerator:
         ``below(2**61 - 1)``, the field elements. A remainder modulo ``bound`` would favour the
         small values.
         """
-        if not 1 <= bound <= 2**64:
-            raise ValueError(f"bound must be between 1 and 2^64, got {bound}")
+        bound = whole("bound", bound, 1, 2**64)
         bits = max(1, (bound - 1).bit_length())
         values = self.bits(bits, shape)
         flat = values.reshape(-1)
@@ -165,9 +162,7 @@ def expand(key: bytes, length: int, *, domain: int = 0) -> bytes:
 
 def expander(key: bytes, *, domain: int = 0) -> CryptoGenerator:
     """The generator whose bytes ``expand`` returns, to draw words or bits from them."""
-    if not 0 <= domain < 2**64:
-        raise ValueError(f"domain must be between 0 and 2^64 - 1, got {domain}")
-    return CryptoGenerator(key, counter=domain << 64)
+    return CryptoGenerator(key, counter=whole("domain", domain, 0, 2**64 - 1) << 64)
 
 
 def resolve(rng: CryptoGenerator | None = None) -> CryptoGenerator:

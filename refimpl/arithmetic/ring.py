@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from refimpl.arithmetic.checks import whole
+
 Words = NDArray[np.uint64]
 
 WORD = 64  # bits in the machine word that holds an element
@@ -72,12 +74,12 @@ def to_signed(elements: ArrayLike, bits: int = WORD) -> NDArray[np.int64]:
     """The signed integers, ``int64`` in [-2^(bits-1), 2^(bits-1)), that elements stand for."""
     # Move the sign bit to the top of the word; the signed shift back copies it downwards.
     spare = WORD - _checked_bits(bits)
-    return (_words(elements) << spare).view(np.int64) >> spare
+    return np.asarray((_words(elements) << spare).view(np.int64) >> spare)
 
 
 def packed_size(length: int, bits: int) -> int:
     """Bytes that ``length`` elements of Z_2^bits take on the wire: ceil(bits * length / 8)."""
-    return -(-_checked_bits(bits) * length // 8)
+    return -(-_checked_bits(bits) * whole("length", length) // 8)
 
 
 def pack(values: ArrayLike, bits: int) -> NDArray[np.uint8]:
@@ -85,8 +87,8 @@ def pack(values: ArrayLike, bits: int) -> NDArray[np.uint8]:
 
     Raises ValueError if an element does not fit in ``bits`` bits.
     """
-    words = _words(values)
-    if int(words.max(initial=0)) >> _checked_bits(bits):
+    words, bits = _words(values), _checked_bits(bits)
+    if int(words.max(initial=0)) >> bits:
         wrong = words >= np.uint64(1 << bits)
         raise ValueError(
             f"values must be below 2^{bits} to be packed in bits={bits}, "
@@ -109,7 +111,7 @@ def unpack(packed: ArrayLike, bits: int, length: int) -> Words:
     Raises ValueError unless ``packed`` has exactly the bytes that ``pack`` would have written:
     a message that is too long, too short, or has stray bits at its end is refused.
     """
-    data = np.ascontiguousarray(packed)
+    data, bits, length = np.ascontiguousarray(packed), _checked_bits(bits), whole("length", length)
     size = packed_size(length, bits)
     if data.dtype != np.uint8 or data.shape != (size,):
         raise ValueError(
@@ -180,7 +182,7 @@ def _padded(array: NDArray, multiple: int) -> NDArray:
 def _words(values: ArrayLike) -> Words:
     """Integers as ``uint64``, modulo 2^64."""
     array = np.asarray(values)
-    if array.dtype.kind not in "bui":
+    if array.dtype.kind not in "bui" and array.size:  # numpy takes [] for doubles
         raise TypeError(
             f"values must be integers of at most 64 bits, got dtype {array.dtype}; "
             "give integers of 2^63 and more as a numpy array of uint64"
@@ -189,16 +191,13 @@ def _words(values: ArrayLike) -> Words:
 
 
 def _masked(words: Words, bits: int) -> Words:
-    """The low ``bits`` bits, in place."""
-    if _checked_bits(bits) == WORD:
-        return words
-    return np.bitwise_and(words, np.uint64((1 << bits) - 1), out=np.asarray(words))
+    """The low ``bits`` bits, in place; numpy's scalar as an array of no dimensions."""
+    array, bits = np.asarray(words), _checked_bits(bits)
+    return array if bits == WORD else np.bitwise_and(array, np.uint64((1 << bits) - 1), out=array)
 
 
 def _checked_bits(bits: int) -> int:
-    if not 1 <= bits <= WORD:
-        raise ValueError(f"bits must be between 1 and 64, got {bits}")
-    return bits
+    return whole("bits", bits, 1, WORD)
 
 
 def _where(wrong: NDArray[np.bool_]) -> str:

@@ -1,9 +1,9 @@
 """What one party holds of the network: its name, and how to send, receive and gather."""
 
-import operator
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from refimpl.arithmetic.checks import whole
 from refimpl.network.errors import (
     LostParty,
     MalformedMessage,
@@ -123,13 +123,7 @@ class Link:
         A straggler's message from an earlier round is so never taken for this round's.
         Raises ``ValueError`` unless ``round`` is a whole number of at least 0.
         """
-        try:
-            number = -1 if isinstance(round, bool) else operator.index(round)
-        except TypeError:
-            number = -1
-        if number < 0:
-            raise ValueError(f"round must be a whole number of at least 0, got {round!r}")
-        return Link(self.name, self._endpoint, number)
+        return Link(self.name, self._endpoint, whole("round", round))
 
     async def send(self, receiver: str, topic: str, payload: Any) -> None:
         """Hand ``payload`` to the network. It is copied now, and ``send`` never waits."""

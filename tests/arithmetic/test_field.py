@@ -143,6 +143,11 @@ def test_linear_combination_by_hand_and_its_errors():
             field.linear_combination(coefficients, wrong)
 
 
+def test_an_empty_list_is_an_empty_array_of_elements():
+    for result in (field.elements([]), field.add([], []), field.reduce([])):
+        assert (result.dtype, result.shape) == (np.uint64, (0,))
+
+
 def test_values_outside_the_field_are_refused():
     for wrong in (P, -1, 2**64 - 1):
         with pytest.raises(ValueError, match=f"got {wrong} at index \\(1,\\); use field.reduce"):
@@ -153,5 +158,5 @@ def test_values_outside_the_field_are_refused():
         field.multiply(array([1]), 0.5)
     with pytest.raises(TypeError, match="got dtype float64"):
         field.reduce([math.pi])
-    with pytest.raises(ValueError, match="exponent must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="exponent must be a whole number of at least 0, got -1"):
         field.power(array([2]), -1)

@@ -98,11 +98,20 @@ def test_the_bound_in_single_precision_passes_and_a_unit_more_does_not():
         code.encode([0.1 + 0.51 * code.unit])
 
 
+def test_arguments_of_numpy_types_are_those_of_python():
+    code = FixedPoint(np.float32(0.1), np.int64(48), np.int32(2))
+    assert code == FixedPoint(float(np.float32(0.1)), 48, 2)
+    assert [type(value) for value in (code.bound, code.bits, code.summands)] == [float, int, int]
+    assert type(code.scale) is float
+    assert code.encode([code.bound, -code.bound]).tolist() == [2 * code.offset, 0]
+
+
 def test_shapes_and_types():
     code = FixedPoint()
     assert code.encode(0.0).shape == ()
     assert code.encode(np.zeros((2, 0))).shape == (2, 0)
     assert code.encode(np.zeros((2, 3), np.float32)).dtype == np.uint64
+    assert code.decode([], summands=1).tolist() == []
     given_values = np.full(3, 0.3)
     code.encode(given_values)
     assert given_values.tolist() == [0.3] * 3
@@ -111,8 +120,10 @@ def test_shapes_and_types():
 
 def test_decoding_too_many_summands_or_an_impossible_total_is_refused():
     code = FixedPoint(bits=8, summands=3)
-    for count in (0, 4, -1):
-        with pytest.raises(ValueError, match=f"summands must be between 1 and 3, got {count}"):
+    for count in (0, 4, -1, 1.5, 2.0, True):
+        with pytest.raises(
+            ValueError, match=f"summands must be a whole number between 1 and 3, got {count}"
+        ):
             code.decode(np.array([5], np.uint64), summands=count)
     assert code.decode(np.array([254], np.uint64), summands=1).tolist() == [1.0]
     with pytest.raises(ValueError, match=r"\[0, 254\] for summands=1, got 255 at index \(1,\)"):
@@ -132,9 +143,11 @@ def test_decoding_too_many_summands_or_an_impossible_total_is_refused():
         ({"bound": np.nan}, "bound must be positive and finite, got nan"),
         ({"bound": np.inf}, "bound must be positive and finite, got inf"),
         ({"bound": 5e-324}, "bound=5e-324 is too small"),
-        ({"bits": 1}, "bits must be between 2 and 48, got 1"),
-        ({"bits": 49}, "bits must be between 2 and 48, got 49"),
-        ({"summands": 0}, "summands must be at least 1, got 0"),
+        ({"bits": 1}, "bits must be a whole number between 2 and 48, got 1"),
+        ({"bits": 49}, "bits must be a whole number between 2 and 48, got 49"),
+        ({"bits": 16.0}, "bits must be a whole number between 2 and 48, got 16.0"),
+        ({"summands": 2.5}, "summands must be a whole number of at least 1, got 2.5"),
+        ({"summands": 0}, "summands must be a whole number of at least 1, got 0"),
         ({"bits": 40, "summands": 2**21}, "sum_bits must be at most 60, got 61"),
     ],
 )

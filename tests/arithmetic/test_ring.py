@@ -145,8 +145,39 @@ def test_impossible_widths_are_refused(bits):
         lambda: ring.pack([1], bits),
         lambda: ring.packed_size(1, bits),
     ):
-        with pytest.raises(ValueError, match=f"bits must be between 1 and 64, got {bits}"):
+        with pytest.raises(
+            ValueError, match=f"bits must be a whole number between 1 and 64, got {bits}"
+        ):
             call()
+
+
+@pytest.mark.parametrize("bits", [8.0, 2.5, True])
+def test_widths_and_lengths_are_whole_numbers(bits):
+    for call in (
+        lambda: ring.add([1], [1], bits),
+        lambda: ring.pack([1], bits),
+        lambda: ring.packed_size(bits, 8),
+        lambda: ring.unpack(np.zeros(1, np.uint8), 8, bits),
+    ):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            call()
+
+
+@pytest.mark.parametrize("bits", [8, 64, np.uint8(8)])
+def test_results_are_arrays_also_of_numbers_and_of_nothing(bits):
+    for shape, a in (((), 3), ((0,), []), ((0, 2), np.zeros((0, 2)))):
+        for result in (
+            ring.add(a, a, bits),
+            ring.subtract(a, a, bits),
+            ring.multiply(a, a, bits),
+            ring.negate(a, bits),
+            ring.reduce(a, bits),
+            ring.from_signed(a, bits),
+        ):
+            assert isinstance(result, np.ndarray)
+            assert (result.dtype, result.shape) == (np.uint64, shape)
+        signed = ring.to_signed(a, bits)
+        assert isinstance(signed, np.ndarray) and signed.dtype == np.int64
 
 
 def test_reals_are_refused():
