@@ -5,17 +5,18 @@ compared with a fresh one. HTML carries classes and no colours; the book's style
 A threat model is prose and needs nothing from here: write it as an admonition in the chapter.
 """
 
-from . import figures
-from .claims import claim
-from .costs import cost_card
-from .exercises import check
-from .formatting import human_bytes, significant
-from .measurements import measured
-from .numbers import glue
-from .sources import source
-from .tables import table
+from refimpl.notebook import figures
+from refimpl.notebook.claims import claim
+from refimpl.notebook.costs import cost_card
+from refimpl.notebook.exercises import Fresh, check
+from refimpl.notebook.formatting import human_bytes, significant
+from refimpl.notebook.measurements import measured
+from refimpl.notebook.numbers import glue
+from refimpl.notebook.sources import source
+from refimpl.notebook.tables import table
 
 __all__ = [
+    "Fresh",
     "check",
     "claim",
     "cost_card",

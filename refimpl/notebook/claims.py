@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from .display import show
-from .formatting import readable
+from refimpl.notebook.display import show
+from refimpl.notebook.formatting import readable
 
 _VERDICTS = {
     "confirmed": "Confirmed",

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence, Sized
 from typing import Protocol
 
-from .formatting import human_bytes, significant
-from .measurements import measured
-from .tables import show_table
+from refimpl.notebook.formatting import human_bytes, significant
+from refimpl.notebook.measurements import measured
+from refimpl.notebook.tables import show_table
 
 _COLUMNS = ("sent per participant", "received per participant", "messages", "rounds")
 
@@ -53,7 +53,7 @@ def cost_card(
     The first column is the task's metric on its test examples: accuracy, or R² for regression.
 
     Bytes are those of whole messages as they travel, averaged over the participants: what one
-    of them sends and what is sent to one of them. A server's own bytes are the other end of the
+    of them sends and what arrives at one of them. A server's own bytes are the other end of the
     same messages, so they are not counted again. ``messages`` is the total.
 
     ``seconds`` is a key of the recorded measurements (see ``measured``), or one for each label:
@@ -113,6 +113,12 @@ def traffic(run: Run) -> tuple[float, float, int]:
 def _keys_by_label(
     seconds: Sequence[str] | Mapping[str, Sequence[str]], labels: list[str]
 ) -> dict[str, Sequence[str]]:
+    keys = seconds.values() if isinstance(seconds, Mapping) else [seconds]
+    if wrong := [key for key in keys if isinstance(key, str)]:
+        raise ValueError(
+            f"a key of seconds must be a tuple of names, got {wrong[0]!r}: "
+            f"write ({wrong[0]!r},), or ({wrong[0]!r}, ...) with the names below it"
+        )
     if not isinstance(seconds, Mapping):
         if len(labels) > 1:
             raise ValueError(

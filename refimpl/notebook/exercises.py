@@ -2,9 +2,23 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """An input of ``check`` that cannot be copied: ``make()`` gives each call its own.
+
+    For example ``Fresh(lambda: randomness.seeded(1))``: a cryptographic stream is used once.
+    """
+
+    make: Callable[[], object]
+
+    def __deepcopy__(self, memo: dict) -> object:
+        return self.make()
 
 
 def check(
@@ -20,7 +34,7 @@ def check(
     Give ``like``, the tested function, and ``on``, the inputs to try (a tuple holds several
     arguments); or ``cases``, pairs of input and expected result. Numbers and arrays agree within
     ``tolerance``, absolute and relative; shapes must be equal. Each call gets its own copy of the
-    input, random generators included.
+    input, numpy's random generators included; put what cannot be copied in a ``Fresh``.
 
     Prints "Not answered yet" when the first call returns None or ``...`` or raises
     NotImplementedError, the first counterexample when an answer is wrong, and "Correct" when all
@@ -28,8 +42,9 @@ def check(
     """
     pairs = _pairs(like, on, cases)
     for number, (arguments, expected) in enumerate(pairs):
+        own = copy.deepcopy(arguments)
         try:
-            got = answer(*copy.deepcopy(arguments))
+            got = answer(*own)
         except NotImplementedError:
             got = None
         except Exception as error:
@@ -39,7 +54,11 @@ def check(
         if number == 0 and (got is None or got is ...):
             print(f"Not answered yet: complete {_name(answer)}, then run this cell again.")
             return
-        if not _agree(got, expected, tolerance):
+        try:
+            agree = _agree(got, expected, tolerance)
+        except Exception:  # what cannot even be compared is not the expected result
+            agree = False
+        if not agree:
             _print_counterexample(arguments, expected, _told(got, expected))
             return
     print(f"Correct: {len(pairs)} case{'s agree' if len(pairs) > 1 else ' agrees'}.")
@@ -81,7 +100,8 @@ def _agree(got: Any, expected: Any, tolerance: float) -> bool:
             return len(got) == len(expected) and all(
                 _agree(one, other, tolerance) for one, other in zip(got, expected, strict=True)
             )
-        return type(got) is type(expected) and bool(got == expected)
+        # A data frame compares cell by cell, anything else as a whole.
+        return type(got) is type(expected) and bool(np.all(np.asarray(got == expected)))
     return _arrays_agree(np.asarray(got), np.asarray(expected), tolerance)
 
 
@@ -127,6 +147,8 @@ def _show(value: object) -> str:
         return f"{text} ({shape} array)" if value.size > 20 else text
     if isinstance(value, np.random.Generator):
         return "a random generator"
+    if isinstance(value, Fresh):
+        return _show(value.make())
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
     if isinstance(value, np.generic):

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .display import show
-from .formatting import significant
+from refimpl.notebook.display import show
+from refimpl.notebook.formatting import significant
 
 if TYPE_CHECKING:
     import networkx

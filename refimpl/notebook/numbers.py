@@ -1,7 +1,7 @@
 """Numbers in prose come from the run: name one in a cell, and the text refers to the name."""
 
-from .display import running_shell
-from .formatting import readable
+from refimpl.notebook.display import running_shell
+from refimpl.notebook.formatting import readable
 
 _PREFIX = "application/papermill.record/"  # what myst-nb's glue stores its values under
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import refimpl
-
-from .display import show
+from refimpl.notebook.display import show
 
 _ROOT = Path(refimpl.__file__).resolve().parent.parent
 
@@ -22,7 +21,7 @@ def source(*objects: object, without_docstring: bool = False) -> None:
     """Show the source of each object, under the name of the file it stands in.
 
     An object is a function, class, method or property of ``refimpl``, or a dotted name such as
-    ``"refimpl.arithmetic.field.MODULUS"``, which also reaches constants (shown with the comment
+    ``"refimpl.arithmetic.field.P"``, which also reaches constants (shown with the comment
     lines right above them). There are no line numbers: they change with every edit.
 
     Raises ``ValueError`` for an object that is not defined in ``refimpl`` (a page shows tested

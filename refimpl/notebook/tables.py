@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from .display import show
-from .formatting import readable
+from refimpl.notebook.display import show
+from refimpl.notebook.formatting import readable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -91,6 +91,9 @@ def test_wrong_calls_are_refused(recorded):
         cost_card(Run(participants=()))
     with pytest.raises(ValueError, match="mapping of label to key"):
         cost_card({"a": Run(), "b": Run()}, seconds=("matrix",))
+    for seconds in ("matrix", {"a": "matrix"}):
+        with pytest.raises(ValueError, match=r"got 'matrix': write \('matrix',\)"):
+            cost_card({"a": Run()}, seconds=seconds)
     with pytest.raises(ValueError, match=r"seconds names \['c'\]"):
         cost_card({"a": Run()}, seconds={"c": ("matrix",)})
 

@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from refimpl.notebook import check
+from refimpl.arithmetic import randomness
+from refimpl.notebook import Fresh, check
 
 
 def square(x):
@@ -72,6 +74,7 @@ def test_tolerance_is_kept_and_a_hidden_difference_is_told(capsys):
     assert out.startswith("Correct") and "equal in the digits shown, different further on" in out
 
 
+FRAME = pd.DataFrame({"a": ["x", "y"]})
 WRONG = [
     (2**60, 2**60 + 1),  # equal as floats
     (np.uint64(2**63), np.uint64(2**63 + 1)),
@@ -86,6 +89,11 @@ WRONG = [
     ([[1], [2, 3]], [[1], [2]]),
     ("x", None),
     ([1, None], [1, 2]),
+    ("x", FRAME),
+    (FRAME, "x"),
+    (FRAME, FRAME.assign(a=["x", "z"])),
+    (FRAME, FRAME.rename(columns={"a": "b"})),  # pandas refuses to compare these
+    ({"a": FRAME}, {"a": FRAME[:1]}),
 ]
 
 
@@ -102,6 +110,7 @@ RIGHT = [
     ([np.zeros(2), np.zeros(3)], (np.zeros(2), np.zeros(3))),
     (float("nan"), np.nan),
     ("a", "a"),
+    (FRAME, FRAME.copy()),
 ]
 
 
@@ -121,6 +130,18 @@ def test_each_call_has_its_own_input(capsys):
     draws = [np.random.default_rng(1)]
     check(lambda rng: rng.normal(), like=lambda rng: rng.normal(), on=draws)
     assert capsys.readouterr().out.startswith("Correct")
+
+
+def test_what_cannot_be_copied_is_made_afresh_for_each_call(capsys):
+    draws = [(Fresh(lambda: randomness.seeded(1)), 3)]
+    check(lambda rng, n: rng.bits(8, n), like=lambda rng, n: rng.bits(8, n), on=draws)
+    check(lambda rng, n: rng.bits(9, n), like=lambda rng, n: rng.bits(8, n), on=draws)
+    out = capsys.readouterr().out
+    assert out.startswith("Correct") and "For the input a CryptoGenerator, 3" in out
+    with pytest.raises(
+        TypeError, match="cannot be copied"
+    ):  # the exercise's fault, not the answer's
+        check(lambda rng: 1, cases=[(randomness.seeded(1), 1)])
 
 
 def test_output_never_holds_an_address(capsys):
