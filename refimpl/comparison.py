@@ -84,16 +84,14 @@ def measure(
 
 def _row(entry: Entry, runs: "Sequence[Run]") -> dict[str, str | int | float]:
     first, accuracies = runs[0], [run.accuracy for run in runs]
-    sent, received = first.transcript.bytes_sent(), first.transcript.bytes_received()
-    people = first.participants
     return {
         "topology": entry.topology,
         "technique": entry.technique,
         "method": entry.method,
         "accuracy": statistics.fmean(accuracies),
         "spread": max(accuracies) - min(accuracies),
-        "bytes sent": round(statistics.fmean(sent[name] for name in people)),
-        "bytes received": round(statistics.fmean(received[name] for name in people)),
+        "bytes sent": round(first.sent),
+        "bytes received": round(first.received),
         "messages": len(first.transcript),
         "rounds": first.rounds,
     }

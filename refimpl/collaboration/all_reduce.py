@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like
+from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like, receive_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link
 from refimpl.network.runner import Role
@@ -31,13 +31,12 @@ async def all_reduce(link: Link, vector: np.ndarray, order: Sequence[str]) -> np
     for step in range(n - 1):
         incoming = (me - step - 1) % n
         await link.send(right, f"partial sum {step}", parts[(me - step) % n])
-        part = await link.receive(left, f"partial sum {step}")
-        parts[incoming] = parts[incoming] + check_like(part, parts[incoming], sender=left)
+        part = await receive_like(link, left, f"partial sum {step}", parts[incoming])
+        parts[incoming] = check_like(parts[incoming] + part, part, sender=left)
     for step in range(n - 1):
         incoming = (me - step) % n
         await link.send(right, f"sum {step}", parts[(me + 1 - step) % n])
-        part = await link.receive(left, f"sum {step}")
-        parts[incoming] = check_like(part, parts[incoming], sender=left)
+        parts[incoming] = await receive_like(link, left, f"sum {step}", parts[incoming])
     return np.concatenate(parts)
 
 
@@ -45,7 +44,8 @@ async def all_reduce(link: Link, vector: np.ndarray, order: Sequence[str]) -> np
 class RingAllReduce(LocalSGD):
     """Federated averaging without a server: train, then all-reduce [w·n_k/n_max, n_k/n_max].
 
-    Everybody ends each round with the same parameters, Σ (n_k/n) w_k.
+    Everybody ends each round with the same parameters, Σ (n_k/n) w_k. ``epochs`` is 5 unless
+    given.
     """
 
     def peer_roles(self, setting: Setting) -> dict[str, Role]:

@@ -17,6 +17,8 @@ from refimpl.collaboration.run import (
     check_count,
     check_like,
     check_positive,
+    make_floats,
+    receive_like,
 )
 from refimpl.learning import Examples, Gradient, Model
 from refimpl.network import Link
@@ -40,6 +42,7 @@ class AsynchronousSGD:
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
+        make_floats(self, "learning_rate")
         if self.batch_size is not None:
             check_count(batch_size=self.batch_size)
         check_count(0, staleness=self.staleness)
@@ -48,6 +51,7 @@ class AsynchronousSGD:
         """A participant's turn is one fetch and one gradient."""
         setting.require_plain(self)
         task = setting.task
+        parameters = task.initial_parameters()
         turns = turn_order(task.participants, setting.rounds)
         roles: dict[str, Role] = {
             name: partial(
@@ -56,6 +60,7 @@ class AsynchronousSGD:
                 last=len(turns),
                 batch_size=self.batch_size,
                 model=task.model,
+                parameters=parameters,
                 examples=examples,
                 rng=setting.generator("local training", name),
             )
@@ -66,7 +71,7 @@ class AsynchronousSGD:
             turns=turns,
             participants=task.participants,
             method=self,
-            parameters=task.initial_parameters(),
+            parameters=parameters,
             report=setting.report,
         )
         return roles
@@ -83,6 +88,7 @@ async def asynchronous_participant(
     last: int,
     batch_size: int | None,
     model: Model,
+    parameters: np.ndarray,
     examples: Examples,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -94,10 +100,10 @@ async def asynchronous_participant(
             order = rng.permutation(len(examples))
         chosen, order = order[:size], order[size:]
         here = link.in_round(turn)
-        parameters = await here.receive(SERVER, "model")
+        parameters = await receive_like(here, SERVER, "model", parameters)
         job = Gradient(model, parameters, examples.x[chosen], examples.y[chosen])
         await here.send(SERVER, "gradient", await here.compute(job))
-    return await link.in_round(last).receive(SERVER, "model")
+    return await receive_like(link.in_round(last), SERVER, "model", parameters)
 
 
 async def asynchronous_server(
@@ -115,9 +121,10 @@ async def asynchronous_server(
         applied = turn - method.staleness
         if applied >= 0:
             sender = turns[applied]
-            received = await link.in_round(applied).receive(sender, "gradient")
-            gradient = check_like(received, parameters, sender=sender)
-            parameters = parameters - method.learning_rate * gradient
+            here = link.in_round(applied)
+            gradient = await receive_like(here, sender, "gradient", parameters)
+            updated = parameters - method.learning_rate * gradient
+            parameters = check_like(updated, parameters, sender=sender)
             if (applied + 1) % len(participants) == 0:
                 report(applied // len(participants), parameters)
     await link.in_round(len(turns)).broadcast(participants, "model", parameters)

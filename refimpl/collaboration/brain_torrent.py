@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like
+from refimpl.collaboration.run import LocalSGD, Report, Setting, cast_like, check_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link, MalformedMessage
 from refimpl.network.runner import Role
@@ -22,7 +22,8 @@ class BrainTorrent(LocalSGD):
     It pings the others with the version it last had from each. Those with a newer one answer
     with their parameters and their number of examples. It takes the mean weighted by examples,
     its own parameters included, trains on its own examples, and so has a new version. Before the
-    first round everybody trains once. Here the order of aggregators comes from a public seed.
+    first round everybody trains once. Here the order of aggregators comes from a public seed, and
+    ``epochs`` is 5 unless given.
     Source: Roy et al. 2019, section 2 (our reading of it).
     """
 
@@ -99,4 +100,4 @@ async def merge_news(
                 raise MalformedMessage(
                     f"{peer!r} answered with no version, count and model", [peer]
                 )
-    return (total / weight).astype(parameters.dtype)
+    return cast_like(total / weight, parameters, sender=[*answers])

@@ -4,23 +4,21 @@ Adversary: none withstood. The server sees every example (direct leakage). Train
 ordinary central training: minibatch SGD, w ← w − α ∇L(w; batch), on the pooled examples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from refimpl.aggregation import Plain
 from refimpl.collaboration.run import (
     SERVER,
     LocalSGD,
     Report,
     Run,
-    Scores,
     Setting,
-    check_count,
     execute,
+    receive_like,
 )
 from refimpl.learning import Examples, Model, Task
 from refimpl.network import Fault, Link, MalformedMessage
@@ -37,11 +35,32 @@ class Central(LocalSGD):
     epochs: int = 1
     batch_size: int | None = 32
 
+    def direct_roles(self, setting: Setting) -> dict[str, Role]:
+        """The roles: each participant knows its examples, the server how to train on all."""
+        task = setting.task
+        parameters = task.initial_parameters()
+        roles: dict[str, Role] = {
+            name: partial(participant, examples=examples, parameters=parameters)
+            for name, examples in task.data.items()
+        }
+        roles[SERVER] = partial(
+            server,
+            participants=task.participants,
+            at_least=setting.at_least,
+            method=self,
+            model=task.model,
+            parameters=parameters,
+            rounds=setting.rounds,
+            rng=setting.generator("batches", SERVER),
+            report=setting.report,
+        )
+        return roles
 
-async def participant(link: Link, examples: Examples) -> np.ndarray:
-    """Upload the examples, wait for the model."""
+
+async def participant(link: Link, examples: Examples, parameters: np.ndarray) -> np.ndarray:
+    """Upload the examples, wait for the model, which is like the common ``parameters``."""
     await link.send(SERVER, "examples", {"x": examples.x, "y": examples.y})
-    return await link.receive(SERVER, "model")
+    return await receive_like(link, SERVER, "model", parameters)
 
 
 async def server(
@@ -59,7 +78,7 @@ async def server(
     uploads = await link.gather(participants, "examples", at_least=at_least)
     for name, upload in uploads.items():
         check_upload(upload, model, sender=name)
-    examples = pool(uploads)
+    examples = Examples.concatenate(Examples(sent["x"], sent["y"]) for sent in uploads.values())
     for round in range(rounds):
         parameters = await link.compute(method.local(model, parameters, examples, rng))
         report(round, parameters)
@@ -75,7 +94,7 @@ def check_upload(upload: object, model: Model, *, sender: str) -> None:
         case {"x": np.ndarray() as x, "y": np.ndarray() as y} if x.ndim and y.shape == x.shape[:1]:
             try:
                 model.check_inputs(x)
-                model.targets(y)
+                model.check_labels(y)
             except ValueError as error:
                 raise MalformedMessage(f"{sender!r} uploaded: {error}", [sender]) from error
             if np.isfinite(x).all() and np.isfinite(y).all():
@@ -83,14 +102,6 @@ def check_upload(upload: object, model: Model, *, sender: str) -> None:
     raise MalformedMessage(
         f"{sender!r} must upload x and y, arrays of finite numbers with a y for each row of x",
         [sender],
-    )
-
-
-def pool(uploads: Mapping[str, Mapping[str, np.ndarray]]) -> Examples:
-    """All uploaded examples, one participant after the other."""
-    return Examples(
-        np.concatenate([upload["x"] for upload in uploads.values()]),
-        np.concatenate([upload["y"] for upload in uploads.values()]),
     )
 
 
@@ -109,31 +120,13 @@ def train(
     ``at_least`` (all, if not given) is how many uploads suffice to begin. ``seed`` sets the
     order of the batches. The run ends when every participant holds the model.
     """
-    check_count(rounds=rounds)
-    method = method or Central()
-    scores = Scores(task, rounds)
-    setting = Setting(task, rounds, seed, Plain(), at_least, scores, {})
-    roles: dict[str, Role] = {
-        name: partial(participant, examples=examples) for name, examples in task.data.items()
-    }
-    roles[SERVER] = partial(
-        server,
-        participants=task.participants,
-        at_least=at_least,
-        method=method,
-        model=task.model,
-        parameters=task.initial_parameters(),
-        rounds=rounds,
-        rng=setting.generator("batches", SERVER),
-        report=scores,
-    )
     return execute(
         "direct",
-        method,
-        roles,
-        setting,
-        scores,
-        required=None if at_least is None else [SERVER],
+        task,
+        Central() if method is None else method,
+        rounds=rounds,
+        seed=seed,
+        at_least=at_least,
         faults=faults,
         record=record,
     )

@@ -17,20 +17,23 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from refimpl.aggregation import Aggregation, Group, Plain
+from refimpl.aggregation import Aggregation, Group
 from refimpl.collaboration.run import (
     SERVER,
     LocalSGD,
     Report,
     Run,
-    Scores,
     Setting,
+    cast_like,
     check_count,
     check_positive,
     execute,
+    make_floats,
+    receive_like,
 )
 from refimpl.learning import Examples, Gradient, Model, Task
 from refimpl.network import Fault, Link, MalformedMessage
+from refimpl.network.link import Job
 from refimpl.network.runner import Role
 
 
@@ -39,6 +42,20 @@ class Method(Protocol):
 
     def server_roles(self, setting: Setting) -> dict[str, Role]:
         """The role of every participant and of the server."""
+        ...
+
+
+class Synchronous(Protocol):
+    """A method of rounds in step: all compute, the server updates with their weighted mean."""
+
+    def local(
+        self, model: Model, parameters: np.ndarray, examples: Examples, rng: np.random.Generator
+    ) -> Job:
+        """What a participant computes: a job that yields a vector like ``parameters``."""
+        ...
+
+    def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """The server's next parameters; ``mean`` is Σ (n_k/n) v_k, in float64."""
         ...
 
 
@@ -57,6 +74,7 @@ class FedSGD:
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
+        make_floats(self, "learning_rate")
         if self.batch_size is not None:
             check_count(batch_size=self.batch_size)
 
@@ -71,7 +89,7 @@ class FedSGD:
 
     def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """What the server does with the weighted mean of the gradients."""
-        return (parameters - self.learning_rate * mean).astype(parameters.dtype)
+        return parameters - self.learning_rate * mean
 
     def server_roles(self, setting: Setting) -> dict[str, Role]:
         """See ``synchronous_roles``."""
@@ -82,12 +100,13 @@ class FedSGD:
 class FedAvg(LocalSGD):
     """Federated averaging: train ``epochs`` passes locally, then average, w ← Σ (n_k/n) w_k.
 
+    ``epochs`` is 5 unless given.
     Source: McMahan et al. 2017, Algorithm 1 (E = ``epochs``, B = ``batch_size``, C = 1).
     """
 
     def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """What the server does with the weighted mean of the local parameters."""
-        return mean.astype(parameters.dtype)
+        return mean
 
     def server_roles(self, setting: Setting) -> dict[str, Role]:
         """See ``synchronous_roles``."""
@@ -96,8 +115,9 @@ class FedAvg(LocalSGD):
 
 async def participant(
     link: Link,
-    method: FedSGD | FedAvg,
+    method: Synchronous,
     model: Model,
+    parameters: np.ndarray,
     examples: Examples,
     largest: int,
     groups: Sequence[Group],
@@ -112,16 +132,17 @@ async def participant(
     """
     weight = len(examples) / largest
     for group in groups:
-        parameters = await link.in_round(group.round).receive(group.collector, "model")
+        here = link.in_round(group.round)
+        parameters = await receive_like(here, SERVER, "model", parameters)
         local = await link.compute(method.local(model, parameters, examples, rng))
         vector = np.append(local * weight, weight).astype(local.dtype)
         await aggregation.contribute(link, vector, group, credentials)
-    return await link.in_round(len(groups)).receive(SERVER, "model")
+    return await receive_like(link.in_round(len(groups)), SERVER, "model", parameters)
 
 
 async def server(
     link: Link,
-    method: FedSGD | FedAvg,
+    method: Synchronous,
     parameters: np.ndarray,
     groups: Sequence[Group],
     aggregation: Aggregation,
@@ -132,7 +153,8 @@ async def server(
     for group in groups:
         await link.in_round(group.round).broadcast(group.contributors, "model", parameters)
         total, who = await aggregation.collect(link, group, credentials)
-        parameters = method.update(parameters, weighted_mean(total, len(parameters), who))
+        updated = method.update(parameters, weighted_mean(total, len(parameters), who))
+        parameters = cast_like(updated, parameters, sender=who)
         report(group.round, parameters)
     await link.in_round(len(groups)).broadcast(groups[-1].contributors, "model", parameters)
 
@@ -151,9 +173,10 @@ def weighted_mean(total: np.ndarray, size: int, contributors: Sequence[str]) -> 
     return total[:-1] / total[-1]
 
 
-def synchronous_roles(method: FedSGD | FedAvg, setting: Setting) -> dict[str, Role]:
+def synchronous_roles(method: Synchronous, setting: Setting) -> dict[str, Role]:
     """The roles of a synchronous method: each is handed what its party knows, and no more."""
     task, aggregation = setting.task, setting.aggregation
+    parameters = task.initial_parameters()
     groups = [
         Group(SERVER, task.participants, round, setting.at_least) for round in range(setting.rounds)
     ]
@@ -162,6 +185,7 @@ def synchronous_roles(method: FedSGD | FedAvg, setting: Setting) -> dict[str, Ro
             participant,
             method=method,
             model=task.model,
+            parameters=parameters,
             examples=examples,
             largest=setting.largest,
             groups=groups,
@@ -174,7 +198,7 @@ def synchronous_roles(method: FedSGD | FedAvg, setting: Setting) -> dict[str, Ro
     roles[SERVER] = partial(
         server,
         method=method,
-        parameters=task.initial_parameters(),
+        parameters=parameters,
         groups=groups,
         aggregation=aggregation,
         credentials=setting.credentials[SERVER],
@@ -203,18 +227,14 @@ def train(
     may fail, and ``Run.errors`` says which did and why. ``seed`` sets the order of the batches.
     The run ends when every participant holds the final model.
     """
-    check_count(rounds=rounds)
-    method, aggregation = method or FedAvg(), aggregation or Plain()
-    scores = Scores(task, rounds)
-    credentials = aggregation.setup([*task.participants, SERVER])
-    setting = Setting(task, rounds, seed, aggregation, at_least, scores, credentials)
     return execute(
         "indirect",
-        method,
-        method.server_roles(setting),
-        setting,
-        scores,
-        required=None if at_least is None else [SERVER],
+        task,
+        FedAvg() if method is None else method,
+        rounds=rounds,
+        aggregation=aggregation,
+        seed=seed,
+        at_least=at_least,
         faults=faults,
         record=record,
     )

@@ -17,9 +17,18 @@ import numpy as np
 
 from refimpl import network
 from refimpl.aggregation import Aggregation, Group, Plain
-from refimpl.collaboration.run import LocalSGD, Report, Run, Scores, Setting, check_count, execute
+from refimpl.collaboration.run import (
+    LocalSGD,
+    Report,
+    Run,
+    Setting,
+    cast_like,
+    check_count,
+    check_like,
+    execute,
+)
 from refimpl.learning import Examples, Model, Task
-from refimpl.network import Fault, Link, MalformedMessage, topology
+from refimpl.network import Fault, Link, topology
 from refimpl.network.runner import Role
 
 if TYPE_CHECKING:
@@ -40,7 +49,8 @@ class Gossip(LocalSGD):
 
     ``graph``: who is whose neighbour, a graph on nodes 0..n-1 or a function of n that makes it.
     ``weights``: from a graph to its mixing matrix W, which is public and doubly stochastic; the
-    sender scales by W[receiver, sender]. Participants of any size count alike.
+    sender scales by W[receiver, sender]. Participants of any size count alike. ``epochs`` is 5
+    unless given.
     Source: Lian et al. 2017, Algorithm 1, in the order train, then mix.
     """
 
@@ -123,19 +133,16 @@ async def mix(
 ) -> np.ndarray:
     """One round of gossip: Σ_j W_ij x_j, in the type of ``vector``."""
     mixed = own_weight * vector
+    who: tuple[str, ...] = ()
     for area in neighbourhoods:
         group = Group(area.collector, area.contributors, round)
         if area.collector == link.name:
             total, who = await aggregation.collect(link, group, credentials)
-            if total.shape != vector.shape:
-                raise MalformedMessage(
-                    f"{list(who)} must contribute {len(vector)} values, got {len(total)}", who
-                )
-            mixed = mixed + total
+            mixed = mixed + check_like(total, vector.astype(np.float64), sender=who)
         else:
             scaled = (area.weight * vector).astype(vector.dtype)
             await aggregation.contribute(link, scaled, group, credentials)
-    return mixed.astype(vector.dtype)
+    return cast_like(mixed, vector, sender=who)
 
 
 async def peer(
@@ -226,14 +233,15 @@ def train(
     neighbours (default ``aggregation.Plain()``). ``seed`` sets the order of the batches. A party
     that fails ends the run with an error that names it.
     """
-    check_count(rounds=rounds)
-    method, aggregation = method or Gossip(), aggregation or Plain()
     if len(task.participants) < 2:
         raise ValueError(f"peers must be at least 2, got {len(task.participants)}")
-    scores = Scores(task, rounds)
-    credentials = aggregation.setup(task.participants)
-    setting = Setting(task, rounds, seed, aggregation, None, scores, credentials)
-    roles = method.peer_roles(setting)
     return execute(
-        "peer-to-peer", method, roles, setting, scores, required=None, faults=faults, record=record
+        "peer-to-peer",
+        task,
+        Gossip() if method is None else method,
+        rounds=rounds,
+        aggregation=aggregation,
+        seed=seed,
+        faults=faults,
+        record=record,
     )

@@ -1,7 +1,8 @@
 """One run of a collaboration, and what the survey asks of it: accuracy, efficiency, privacy."""
 
+import statistics
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,11 +10,27 @@ import numpy as np
 
 from refimpl import network
 from refimpl.aggregation import Aggregation, Group, Plain
+from refimpl.aggregation.interface import is_count
 from refimpl.learning import Examples, LocalTraining, Model, Task
+from refimpl.network import Link
 from refimpl.network.runner import Role
 
 SERVER = "server"
 Report = Callable[[int, np.ndarray], None]
+Approach = Literal["direct", "indirect", "peer-to-peer"]
+
+# approach: (what a method of it defines, the methods that do)
+RULES: dict[Approach, tuple[str, str]] = {
+    "direct": ("direct_roles", "Central()"),
+    "indirect": (
+        "server_roles",
+        "AsynchronousSGD(), FedAvg(), FedSGD(), SelectiveSGD(), WeightTransmission()",
+    ),
+    "peer-to-peer": (
+        "peer_roles",
+        "BrainTorrent(), Gossip(), RingAllReduce(), WeightTransmission()",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class Run:
     ``errors``: participants that did not finish, where the run went on without them.
     """
 
-    approach: Literal["direct", "indirect", "peer-to-peer"]
+    approach: Approach
     method: str
     task: Task
     rounds: int
@@ -48,6 +65,19 @@ class Run:
         return self.accuracy_by_round[-1]
 
     @property
+    def sent(self) -> float:
+        """Bytes that one participant sends, the mean over all of them."""
+        return self._mean(self.transcript.bytes_sent())
+
+    @property
+    def received(self) -> float:
+        """Bytes that one participant is sent, the mean over all of them."""
+        return self._mean(self.transcript.bytes_received())
+
+    def _mean(self, of: Mapping[str, int]) -> float:
+        return statistics.fmean(of.get(name, 0) for name in self.participants)
+
+    @property
     def parameters(self) -> np.ndarray:
         """The final parameters: the mean of ``models``, which in direct and indirect are equal.
 
@@ -59,22 +89,18 @@ class Run:
         return np.mean(models, axis=0, dtype=np.float64).astype(models[0].dtype)
 
 
-class Scores:
-    """The experimenter's instrument: scores the models that the parties hold after each round.
+def scoring(task: Task, rounds: int) -> tuple[Report, list[list[float]]]:
+    """The experimenter's instrument: scores the models that parties hold after each round.
 
-    Calling it tells the parties nothing: it returns ``None`` and travels on no link.
+    Returns a function for the roles, and the scores that it notes for each round. It tells the
+    parties nothing: it returns ``None``, travels on no link, and has no task to ask for.
     """
+    by_round: list[list[float]] = [[] for _ in range(rounds)]
 
-    def __init__(self, task: Task, rounds: int):
-        self.task = task
-        self.by_round: list[list[float]] = [[] for _ in range(rounds)]
+    def report(round: int, parameters: np.ndarray) -> None:
+        by_round[round].append(task.accuracy(parameters))
 
-    def __call__(self, round: int, parameters: np.ndarray) -> None:
-        self.by_round[round].append(self.task.accuracy(parameters))
-
-    def means(self) -> tuple[float, ...]:
-        """The mean score of each round; ``nan`` for a round that nobody reached."""
-        return tuple(float(np.mean(scores)) if scores else np.nan for scores in self.by_round)
+    return report, by_round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +117,7 @@ class LocalSGD:
 
     def __post_init__(self) -> None:
         check_positive(learning_rate=self.learning_rate)
+        make_floats(self, "learning_rate")
         check_count(epochs=self.epochs)
         if self.batch_size is not None:
             check_count(batch_size=self.batch_size)
@@ -127,7 +154,9 @@ class Setting:
     credentials: Mapping[str, object]
 
     def __post_init__(self) -> None:
-        Group(SERVER, self.task.participants, 0, self.at_least)  # checks them
+        if SERVER in self.task.participants:
+            raise ValueError(f"participants must have other names than {SERVER!r}: rename it")
+        Group(SERVER, tuple(self.task.participants), 0, self.at_least)  # checks at_least
 
     def generator(self, purpose: str, name: str) -> np.random.Generator:
         """The simulation's random stream of one party, for one purpose, in this run."""
@@ -154,32 +183,62 @@ class Setting:
 
 
 def execute(
-    approach: Literal["direct", "indirect", "peer-to-peer"],
+    approach: Approach,
+    task: Task,
     method: object,
-    roles: Mapping[str, Role],
-    setting: Setting,
-    scores: Scores,
     *,
-    required: Collection[str] | None,
+    rounds: int,
+    aggregation: Aggregation | None = None,
+    seed: int,
+    at_least: int | None = None,
     faults: Sequence[network.Fault],
     record: Literal["payloads", "sizes"],
 ) -> Run:
-    """Run ``roles`` in process and collect the ``Run``; see ``network.run`` for the keywords."""
+    """Run ``method`` in process and collect the ``Run``; the keywords are those of ``train``."""
+    check_count(rounds=rounds)
+    make_roles = check_method(approach, method)
+    names, aggregation = task.participants, aggregation or Plain()
+    parties = names if approach == "peer-to-peer" else [*names, SERVER]
+    report, by_round = scoring(task, rounds)
+    setting = Setting(
+        task, int(rounds), seed, aggregation, at_least, report, aggregation.setup(parties)
+    )
+    roles = make_roles(setting)
     start = time.perf_counter()
-    outcome = network.run(roles, required=required, faults=faults, record=record)
+    outcome = network.run(
+        roles, required=None if at_least is None else [SERVER], faults=faults, record=record
+    )
     seconds = time.perf_counter() - start
-    names = setting.task.participants
     return Run(
         approach=approach,
         method=type(method).__name__,
-        task=setting.task,
+        task=task,
         rounds=setting.rounds,
-        accuracy_by_round=scores.means(),
+        accuracy_by_round=tuple(
+            float(np.mean(scores)) if scores else np.nan for scores in by_round
+        ),
         models={name: outcome.results[name] for name in names if name in outcome.results},
         transcript=outcome.transcript,
         seconds=seconds,
         errors=outcome.errors,
     )
+
+
+def check_method(approach: Approach, method: object) -> Callable[[Setting], dict[str, Role]]:
+    """The function of ``method`` that makes its roles; ``TypeError`` if it has none here."""
+    rule, methods = RULES[approach]
+    if isinstance(method, type) or not hasattr(method, rule):
+        raise TypeError(
+            f"method of {approach} training must be one of {methods}, or another object with "
+            f"{rule}(setting), got {method!r}"
+        )
+    return getattr(method, rule)
+
+
+def make_floats(method: object, *names: str) -> None:
+    """Make fields Python floats: numpy's would change the type of the parameters they meet."""
+    for name in names:
+        object.__setattr__(method, name, float(getattr(method, name)))
 
 
 def check_positive(**values: float) -> None:
@@ -192,15 +251,16 @@ def check_positive(**values: float) -> None:
 def check_count(least: int = 1, /, **values: int) -> None:
     """Raise ``ValueError`` for the first value that is not a whole number ≥ ``least``."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        if not is_count(value, least):
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
-def check_like(payload: object, like: np.ndarray, *, sender: str) -> np.ndarray:
+def check_like(payload: object, like: np.ndarray, *, sender: str | Sequence[str]) -> np.ndarray:
     """``payload`` if it is an array of the type and shape of ``like``, and finite.
 
-    Raises ``MalformedMessage``, naming the sender, otherwise.
+    Raises ``MalformedMessage``, naming the sender (of a sum, all senders), otherwise.
     """
+    senders = [sender] if isinstance(sender, str) else [*sender]
     if not isinstance(payload, np.ndarray):
         found = type(payload).__name__
     elif payload.dtype != like.dtype or payload.shape != like.shape:
@@ -210,5 +270,18 @@ def check_like(payload: object, like: np.ndarray, *, sender: str) -> np.ndarray:
     else:
         return payload
     raise network.MalformedMessage(
-        f"{sender!r} must send finite {like.dtype} of shape {like.shape}, it sent {found}", [sender]
+        f"{' and '.join(map(repr, senders))} must send finite {like.dtype} of shape {like.shape}, "
+        f"got {found}",
+        senders,
     )
+
+
+async def receive_like(link: Link, sender: str, topic: str, like: np.ndarray) -> np.ndarray:
+    """What ``sender`` sends, if it passes ``check_like``."""
+    return check_like(await link.receive(sender, topic), like, sender=sender)
+
+
+def cast_like(values: np.ndarray, like: np.ndarray, *, sender: str | Sequence[str]) -> np.ndarray:
+    """``values`` made of ``sender``'s, in the type of ``like``; as ``check_like`` if too large."""
+    with np.errstate(over="ignore"):
+        return check_like(values.astype(like.dtype), like, sender=sender)

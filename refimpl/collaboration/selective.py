@@ -11,7 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting
+from refimpl.collaboration.run import (
+    SERVER,
+    LocalSGD,
+    Report,
+    Setting,
+    check_like,
+    make_floats,
+    receive_like,
+)
 from refimpl.learning import Examples, Model
 from refimpl.network import Link, MalformedMessage
 from refimpl.network.runner import Role
@@ -47,6 +55,7 @@ class SelectiveSGD(LocalSGD):
             raise ValueError(f"selection must be 'largest' or 'random', got {self.selection!r}")
         if not self.threshold >= 0:
             raise ValueError(f"threshold must be at least 0, got {self.threshold}")
+        make_floats(self, "upload", "download", "clip", "threshold")
 
     def select(self, change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Sorted indices, as uint32, of those in ``change`` that are uploaded."""
@@ -107,7 +116,8 @@ async def selective_participant(
     """Each round: overwrite what was downloaded, train one pass, upload the selected changes."""
     for round in range(rounds):
         here = link.in_round(round)
-        indices, values = await here.receive(SERVER, "parameters")
+        download = await here.receive(SERVER, "parameters")
+        indices, values = check_part(download, parameters, sender=SERVER)
         parameters = parameters.copy()
         parameters[indices] = values
         trained = await here.compute(method.local(model, parameters, examples, rng))
@@ -116,7 +126,7 @@ async def selective_participant(
         chosen = method.select(change, rng)
         clipped = np.clip(change[chosen], -method.clip, method.clip)
         await here.send(SERVER, "changes", (chosen, clipped))
-    return await link.in_round(rounds).receive(SERVER, "model")
+    return await receive_like(link.in_round(rounds), SERVER, "model", parameters)
 
 
 async def selective_server(
@@ -136,30 +146,30 @@ async def selective_server(
         for name in participants:
             wanted = np.sort(largest(updates, count)).astype(np.uint32)
             await here.send(name, "parameters", (wanted, parameters[wanted]))
-            chosen, values = check_changes(
-                await here.receive(name, "changes"), len(parameters), sender=name
-            )
+            upload = await here.receive(name, "changes")
+            chosen, values = check_part(upload, parameters, sender=name)
             parameters[chosen] += values
+            check_like(parameters, parameters, sender=name)  # it may have overflowed
             updates[chosen] += 1
-        report(round, parameters)
+        report(round, parameters.copy())
     await link.in_round(rounds).broadcast(participants, "model", parameters)
 
 
-def check_changes(payload: object, size: int, *, sender: str) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and values of an upload; ``MalformedMessage``, naming the sender, otherwise."""
+def check_part(payload: object, whole: np.ndarray, *, sender: str) -> tuple[np.ndarray, np.ndarray]:
+    """Indices into ``whole``, and a value for each; else ``MalformedMessage`` names the sender."""
     match payload:
         case (np.ndarray() as chosen, np.ndarray() as values) if (
             chosen.ndim == 1
             and chosen.shape == values.shape
             and chosen.dtype.kind == "u"
-            and values.dtype.kind == "f"
+            and values.dtype == whole.dtype
             and (np.diff(chosen.astype(np.int64)) > 0).all()
-            and (len(chosen) == 0 or chosen[-1] < size)
+            and (len(chosen) == 0 or chosen[-1] < len(whole))
             and np.isfinite(values).all()
         ):
             return chosen, values
     raise MalformedMessage(
-        f"{sender!r} uploaded no changes: these are increasing indices below {size} and as many "
-        "finite values",
+        f"{sender!r} must send increasing indices below {len(whole)} and as many finite "
+        f"{whole.dtype} values",
         [sender],
     )

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting, check_like
+from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting, receive_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link
 from refimpl.network.runner import Role
@@ -53,11 +53,13 @@ class WeightTransmission(LocalSGD):
         """The roles with a server as relay."""
         setting.require_plain(self)
         task = setting.task
+        parameters = task.initial_parameters()
         roles: dict[str, Role] = {
             name: partial(
                 relayed_trainer,
                 method=self,
                 rounds=setting.rounds,
+                parameters=parameters,
                 model=task.model,
                 examples=examples,
                 rng=setting.generator("local training", name),
@@ -68,7 +70,7 @@ class WeightTransmission(LocalSGD):
             relay,
             participants=task.participants,
             rounds=setting.rounds,
-            parameters=task.initial_parameters(),
+            parameters=parameters,
             report=setting.report,
         )
         return roles
@@ -78,6 +80,7 @@ async def relayed_trainer(
     link: Link,
     method: WeightTransmission,
     rounds: int,
+    parameters: np.ndarray,
     model: Model,
     examples: Examples,
     rng: np.random.Generator,
@@ -85,10 +88,10 @@ async def relayed_trainer(
     """Each round: take the weights from the server, train, give them back."""
     for round in range(rounds):
         here = link.in_round(round)
-        parameters = await here.receive(SERVER, "weights")
+        parameters = await receive_like(here, SERVER, "weights", parameters)
         trained = await here.compute(method.local(model, parameters, examples, rng))
         await here.send(SERVER, "weights", trained)
-    return await link.in_round(rounds).receive(SERVER, "weights")
+    return await receive_like(link.in_round(rounds), SERVER, "weights", parameters)
 
 
 async def relay(
@@ -103,8 +106,7 @@ async def relay(
         here = link.in_round(round)
         for name in participants:
             await here.send(name, "weights", parameters)
-            received = await here.receive(name, "weights")
-            parameters = check_like(received, parameters, sender=name)
+            parameters = await receive_like(here, name, "weights", parameters)
         report(round, parameters)
     await link.in_round(rounds).broadcast(participants, "weights", parameters)
 
@@ -125,8 +127,8 @@ async def chained_trainer(
     before, after = order[me - 1], order[(me + 1) % len(order)]
     for round in range(rounds):
         if round > 0 or me > 0:  # the very first trainer starts from the common weights
-            received = await link.in_round(round).receive(before, "weights")
-            parameters = check_like(received, parameters, sender=before)
+            here = link.in_round(round)
+            parameters = await receive_like(here, before, "weights", parameters)
         parameters = await link.compute(method.local(model, parameters, examples, rng))
         if link.name == last:
             report(round, parameters)
@@ -134,7 +136,6 @@ async def chained_trainer(
             at = round + 1 if link.name == last else round
             await link.in_round(at).send(after, "weights", parameters)
     if link.name != last:
-        final = await link.in_round(rounds).receive(last, "weights")
-        return check_like(final, parameters, sender=last)
+        return await receive_like(link.in_round(rounds), last, "weights", parameters)
     await link.in_round(rounds).broadcast(order[:-1], "weights", parameters)
     return parameters

@@ -202,7 +202,11 @@ class Lying(aggregation.Plain):
         (np.ones((2, 27), np.float32), ("b",)),
         (np.ones(54, np.int64), ("b",)),
         (np.ones(3, np.float32), ("a", "b")),
-        (np.append(np.zeros(53), -9.0), ("a", "b", "c")),  # the weights add up to less than 0
+        (np.ones(54), ("a", "b")),  # of another type
+        (
+            np.append(np.zeros(53), -9).astype(np.float32),
+            ("a", "b", "c"),
+        ),  # the weights add up to less than 0
     ],
 )
 def test_a_malformed_contribution_names_its_sender(vector, who):

@@ -194,6 +194,7 @@ def test_the_ordering_of_shokri_and_shmatikov():
         (np.array([1], np.uint32), np.ones(2, np.float32)),
         (np.array([1], np.uint32), np.array([np.nan], np.float32)),
         (np.array([1], np.uint32), np.array([1])),
+        (np.array([1], np.uint32), np.array([1.0])),  # of another type
     ],
 )
 def test_a_malformed_upload_names_its_sender(lie):
@@ -208,7 +209,9 @@ def test_a_malformed_upload_names_its_sender(lie):
         parameters=toy().initial_parameters(),
         report=lambda round, parameters: None,
     )
-    with pytest.raises(MalformedMessage, match="'a' uploaded no changes") as caught:
+    with pytest.raises(
+        MalformedMessage, match="'a' must send increasing indices below 53"
+    ) as caught:
         network.run({"a": liar, "server": server})
     assert caught.value.parties == ("a",)
 
