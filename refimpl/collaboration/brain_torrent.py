@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from refimpl.collaboration.run import LocalSGD, Report, Setting, cast_like, check_like
+from refimpl.collaboration.run import LocalSGD, Report, Setting, check_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link, MalformedMessage
 from refimpl.network.runner import Role
@@ -100,4 +100,4 @@ async def merge_news(
                 raise MalformedMessage(
                     f"{peer!r} answered with no version, count and model", [peer]
                 )
-    return cast_like(total / weight, parameters, sender=[*answers])
+    return (total / weight).astype(parameters.dtype)

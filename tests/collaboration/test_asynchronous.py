@@ -96,6 +96,24 @@ def test_a_malformed_gradient_names_its_sender(lie):
     assert caught.value.parties == ("a",)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_gradient_that_overflows_the_weights_names_its_sender():
+    async def liar(link):
+        await link.send("server", "gradient", np.full(53, -3e38, np.float32))
+
+    server = partial(
+        asynchronous_server,
+        turns=["a"],
+        participants=["a"],
+        method=AsynchronousSGD(learning_rate=1.0),
+        parameters=np.full(53, 3e38, np.float32),
+        report=lambda round, parameters: None,
+    )
+    with pytest.raises(MalformedMessage, match=r"'a' .* not finite") as caught:
+        network.run({"a": liar, "server": server})
+    assert caught.value.parties == ("a",)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,12 +1,16 @@
 """What holds for every method alike: network faults, seeds, records, views, models."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from types import MethodType, ModuleType
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from refimpl import collaboration, network
+from refimpl.aggregation import Plain
 from refimpl.collaboration import (
     AsynchronousSGD,
     BrainTorrent,
@@ -21,7 +25,9 @@ from refimpl.collaboration import (
     indirect,
     peer_to_peer,
 )
-from refimpl.network import Fault, NetworkError
+from refimpl.collaboration.run import RULES, Setting
+from refimpl.learning import Task
+from refimpl.network import Fault, MalformedMessage, NetworkError
 from refimpl.network.faults import Kind
 from tests.collaboration.oracles import toy
 
@@ -40,6 +46,7 @@ METHODS = {
     "BrainTorrent": (peer_to_peer.train, BrainTorrent(**LOCAL)),
 }
 every_method = pytest.mark.parametrize(("train", "method"), METHODS.values(), ids=METHODS)
+SERVED = (direct.train, indirect.train)
 SYNCHRONOUS = ("central", "FedSGD", "FedAvg")
 
 
@@ -170,6 +177,135 @@ def test_with_at_least_errors_names_those_who_failed(name):
     else:
         with pytest.raises(NetworkError, match="needs 1"):
             train(toy(), rounds=3, method=method, at_least=1, faults=deaf)
+
+
+# --- what a role is handed ----------------------------------------------------------------------
+
+
+def setting(task, rounds, report=lambda round, parameters: None):
+    names = [*task.participants, "server"]
+    return Setting(task, rounds, 0, Plain(), None, report, dict.fromkeys(names))
+
+
+def roles(train, method, setting):
+    approach = {direct.train: "direct", indirect.train: "indirect"}.get(train, "peer-to-peer")
+    return getattr(method, RULES[approach][0])(setting)
+
+
+def reachable(thing, seen):
+    """Everything that ``thing`` holds, and what that holds: attributes, items, bound arguments."""
+    if id(thing) in seen:
+        return
+    seen[id(thing)] = thing
+    inner = [*vars(thing).values()] if hasattr(thing, "__dict__") else []
+    if isinstance(thing, partial):
+        inner += [thing.func, thing.args, thing.keywords]
+    elif isinstance(thing, MethodType):
+        inner += [thing.__self__]
+    elif isinstance(thing, dict):
+        inner += [*thing.keys(), *thing.values()]
+    elif isinstance(thing, list | tuple | set | frozenset):
+        inner += thing
+    elif is_dataclass(thing) and not isinstance(thing, type):
+        inner += [getattr(thing, field.name) for field in fields(thing)]
+    for one in inner:
+        if not isinstance(one, type | ModuleType):
+            reachable(one, seen)
+
+
+@every_method
+def test_a_role_reaches_its_own_examples_and_nobody_elses(train, method, monkeypatch):
+    handed, original = {}, network.run
+
+    def run(roles, **options):
+        handed.update(roles)
+        return original(roles, **options)
+
+    monkeypatch.setattr(network, "run", run)
+    task = toy()
+    train(task, rounds=1, method=method)
+    assert {*task.participants} <= {*handed}
+    for name, role in handed.items():
+        seen = {}
+        reachable(role, seen)
+        found = {owner for owner, e in task.data.items() if {id(e), id(e.x), id(e.y)} & {*seen}}
+        assert found == ({name} if name in task.data else set())
+        assert not any(isinstance(thing, Task) for thing in seen.values())
+
+
+# --- a server that lies -------------------------------------------------------------------------
+
+
+def lies(payload):
+    """What must not pass for ``payload``, a vector, or indices and values."""
+    if isinstance(payload, tuple):
+        indices, values = payload
+        yield from ((indices, lie) for lie in lies(values) if lie is not None)
+        yield from ((indices + 60, values), (indices[::-1], values), (indices.astype(int), values))
+        yield (indices,)
+        yield values
+    else:
+        yield from (payload[:-1], payload.astype(np.float64), payload * np.float32(np.nan))
+        yield payload[None]
+    yield None
+
+
+@pytest.mark.parametrize("name", [key for key, (t, _) in METHODS.items() if t in SERVED])
+def test_whatever_a_server_sends_is_checked_and_the_error_names_it(name):
+    """Each message of a calm run in turn is replaced by each lie; the others stay as they were."""
+    (train, method), task = METHODS[name], toy((3, 4))
+    calm = train(task, rounds=2, method=method).transcript.select(sender="server").messages
+
+    async def liar(link, at, lie):
+        for k, message in enumerate(calm):
+            payload = lie if k == at else message.payload
+            await link.in_round(message.round).send(message.receiver, message.topic, payload)
+
+    for at, message in enumerate(calm):
+        for lie in lies(message.payload):
+            parties = roles(train, method, setting(task, 2))
+            parties["server"] = partial(liar, at=at, lie=lie)
+            with pytest.raises(MalformedMessage, match="'server' must send") as caught:
+                network.run(parties)
+            assert caught.value.parties == ("server",)
+            assert caught.value.__notes__ == [f"raised in the role of {message.receiver!r}"]
+
+
+# --- which method, and with which numbers -------------------------------------------------------
+
+
+@every_method
+def test_numpy_scalars_change_no_bit(train, method):
+    given = {field.name: getattr(method, field.name) for field in fields(method)}
+    scalars = {
+        name: (np.int64 if isinstance(value, int) else np.float64)(value)
+        for name, value in given.items()
+        if isinstance(value, int | float)
+    }
+    assert "learning_rate" in scalars
+    plain = train(toy(), rounds=3, method=method)
+    run = train(toy(), rounds=np.int64(3), method=replace(method, **scalars))
+    assert same(run, plain)
+    assert run.transcript.bytes == plain.transcript.bytes
+    assert [type(value) for value in (run.rounds, run.accuracy)] == [int, float]
+
+
+@pytest.mark.parametrize("train", [direct.train, indirect.train, peer_to_peer.train])
+def test_a_method_of_another_approach_is_refused_by_name(train):
+    approach = {direct.train: "direct", indirect.train: "indirect"}.get(train, "peer-to-peer")
+    rule, told = RULES[approach]
+    fitting = {method for method in collaboration_methods() if hasattr(method, rule)}
+    assert told == ", ".join(sorted(f"{method.__name__}()" for method in fitting))
+    others = [method() for method in collaboration_methods() - fitting]
+    for wrong in (*others, *fitting, "FedAvg", 0):
+        with pytest.raises(TypeError, match=f"method of {approach} .*{rule}") as caught:
+            train(toy(), method=wrong)
+        assert told in str(caught.value)
+
+
+def collaboration_methods():
+    exported = (getattr(collaboration, name) for name in collaboration.__all__)
+    return {one for one in exported if one is not collaboration.Run}
 
 
 class Other:

@@ -115,6 +115,18 @@ def test_a_participant_whose_training_diverges_takes_no_other_down():
     close(run.parameters, federated_averaging(task.restrict("a", "c"), method, 2))
 
 
+def test_a_participant_with_a_label_that_the_model_lacks_takes_no_other_down():
+    task = toy()
+    bad = Examples(task.data["b"].x, np.full(9, 3))  # classes 0, 1, 2
+    task = dataclasses.replace(task, data={**task.data, "b": bad})
+    method = FedAvg(epochs=1)
+    run = indirect.train(task, rounds=2, method=method, at_least=2)
+    assert list(run.errors) == ["b"]
+    with pytest.raises(ValueError, match="classes must be integers from 0 to outputs-1=2"):
+        raise run.errors["b"]
+    close(run.parameters, federated_averaging(task.restrict("a", "c"), method, 2))
+
+
 def test_too_few_survivors_is_an_error_that_names_the_missing():
     faults = [Fault("drop", sender=name, topic="contribution", round=1) for name in "ab"]
     with pytest.raises(RuntimeError, match="needs 2") as caught:
@@ -222,6 +234,55 @@ def test_contributions_of_one_wrong_length_are_refused(length):
     liar = Lying(np.ones(length, np.float32), also="ac")
     with pytest.raises(MalformedMessage, match="must be 53 values and a positive weight"):
         indirect.train(toy(), rounds=2, aggregation=liar)
+
+
+def test_a_sum_too_large_for_the_parameters_names_its_contributors():
+    liar = Lying(np.append(np.full(53, 1e300), 1.0), also="ac")
+    with pytest.raises(MalformedMessage, match="'a' and 'b' and 'c' must send") as caught:
+        indirect.train(toy(), rounds=2, aggregation=liar)
+    assert caught.value.parties == ("a", "b", "c")
+
+
+# --- a method of one's own ----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerRate(FedAvg):
+    """Federated averaging that goes only a part of the way to the mean."""
+
+    server_rate: float = 0.5
+
+    def update(self, parameters, mean):
+        return parameters + self.server_rate * (mean - parameters)
+
+
+class Pull:
+    """Not made of any method here: each participant trains towards the mean of all."""
+
+    def local(self, model, parameters, examples, rng):
+        return FedAvg(epochs=1, batch_size=None).local(model, parameters, examples, rng)
+
+    def update(self, parameters, mean):
+        return mean
+
+    def server_roles(self, setting):
+        return indirect.synchronous_roles(self, setting)
+
+
+def test_a_method_that_extends_fedavg_is_run_as_it_says():
+    task, start = toy(), toy().initial_parameters()
+    mean = federated_averaging(task, FedAvg(), 1)
+    run = indirect.train(task, rounds=1, method=ServerRate(server_rate=0.25))
+    close(run.parameters, start + 0.25 * (mean - start))
+    assert (run.method, run.parameters.dtype) == ("ServerRate", np.float32)
+    whole = indirect.train(task, rounds=3, method=ServerRate(server_rate=1.0))
+    close(whole.parameters, federated_averaging(task, FedAvg(), 3))
+
+
+def test_a_method_needs_a_local_job_and_an_update_only():
+    task, full = toy(), FedAvg(epochs=1, batch_size=None)
+    run = indirect.train(task, rounds=2, method=Pull())
+    assert np.array_equal(run.parameters, indirect.train(task, rounds=2, method=full).parameters)
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,24 @@ def test_a_malformed_upload_names_its_sender(lie):
     assert caught.value.parties == ("a",)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_changes_that_overflow_the_weights_name_their_sender():
+    async def liar(link):
+        await link.send("server", "changes", (np.array([7], np.uint32), np.float32([3e38])))
+
+    server = partial(
+        selective_server,
+        participants=["a"],
+        method=SelectiveSGD(),
+        rounds=1,
+        parameters=np.full(53, 3e38, np.float32),
+        report=lambda round, parameters: None,
+    )
+    with pytest.raises(MalformedMessage, match=r"'a' .* not finite") as caught:
+        network.run({"a": liar, "server": server})
+    assert caught.value.parties == ("a",)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
