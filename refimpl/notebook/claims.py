@@ -1,12 +1,16 @@
 """A claim is a check: what somebody says, what was measured here, and whether the two agree."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
+import refimpl
 from refimpl.notebook.display import show
 from refimpl.notebook.formatting import readable
 
+BIBLIOGRAPHY = Path(refimpl.__file__).resolve().parent.parent / "book" / "references.bib"
 _VERDICTS = {
     "confirmed": "Confirmed",
     "nuanced": "True with a nuance",
@@ -42,10 +46,11 @@ def claim(
     _assert_agreement(id, verdict, conditions)
     named = conditions if isinstance(holds, Mapping) else {}
     keys = [cite] if isinstance(cite, str) else list(cite or [])
-    finding = _finding(measured)
+    source = "; ".join(_label(key) for key in keys) or "this book"
+    found = _findings(measured)
     show(
-        _as_text(says, keys, finding, named, verdict),
-        html=_as_html(id, says, finding, named, verdict),
+        _as_text(says, source, found, named, verdict),
+        html=_as_html(id, says, source, found, named, verdict),
         metadata={
             "refimpl": {
                 "claim": {
@@ -53,12 +58,28 @@ def claim(
                     "says": says,
                     "cite": keys,
                     "verdict": verdict,
-                    "measured": finding,
+                    "measured": "; ".join(found),
                     "conditions": named,
                 }
             }
         },
     )
+
+
+@functools.cache
+def _label(key: str) -> str:
+    """A bibliography key as a reader says it: "Lian et al. 2017"."""
+    if not BIBLIOGRAPHY.exists():  # the package without the book
+        return key
+    from pybtex.database import parse_file
+
+    entries = parse_file(str(BIBLIOGRAPHY)).entries
+    if key not in entries:
+        raise ValueError(f"cite must be a key of book/{BIBLIOGRAPHY.name}, got {key!r}")
+    people = entries[key].persons["author"]
+    first, last = (" ".join(map(str, people[end].rich_last_names)) for end in (0, -1))
+    others = {1: "", 2: f" and {last}"}.get(len(people), " et al.")
+    return f"{first}{others} {entries[key].fields['year']}"
 
 
 def _check_form(id: str, says: str, verdict: str) -> None:
@@ -97,29 +118,39 @@ def _word(holds: bool) -> str:
     return "holds" if holds else "does not hold"
 
 
-def _finding(measured: object) -> str:
+def _findings(measured: object) -> list[str]:
     if isinstance(measured, Mapping):
-        return ", ".join(f"{label}: {readable(value)}" for label, value in measured.items())
-    return readable(measured)
+        return [f"{label}: {readable(value)}" for label, value in measured.items()]
+    return [readable(measured)]
 
 
 def _as_text(
-    says: str, keys: list[str], finding: str, conditions: dict[str, bool], verdict: str
+    says: str, source: str, found: list[str], conditions: dict[str, bool], verdict: str
 ) -> str:
-    lines = [f"Claim: {says} [{', '.join(keys) or 'this book'}]", f"Measured here: {finding}"]
+    lines = [f"Claim: {says} [{source}]", "Measured here:"]
+    lines += [f"- {finding}" for finding in found]
     lines += [f"- {name}: {_word(value)}" for name, value in conditions.items()]
     return "\n".join([*lines, f"Verdict: {_VERDICTS[verdict]}"])
 
 
-def _as_html(id: str, says: str, finding: str, conditions: dict[str, bool], verdict: str) -> str:
-    items = "".join(
+def _as_html(
+    id: str,
+    says: str,
+    source: str,
+    found: list[str],
+    conditions: dict[str, bool],
+    verdict: str,
+) -> str:
+    measured = "".join(f"<li>{escape(finding)}</li>" for finding in found)
+    checks = "".join(
         f'<li class="claim-{"holds" if value else "fails"}">{escape(name)}: {_word(value)}</li>'
         for name, value in conditions.items()
     )
     return (
         f'<div class="claim-card claim-{verdict}" id="claim-{id}">'
-        f'<p class="claim-says"><strong>Claim.</strong> {escape(says)}</p>'
-        f'<p class="claim-measured"><strong>Measured here.</strong> {escape(finding)}</p>'
-        + (f'<ul class="claim-conditions">{items}</ul>' if items else "")
+        f'<p class="claim-says"><strong>Claim.</strong> {escape(says)} '
+        f'<span class="claim-source">({escape(source)})</span></p>'
+        f'<p><strong>Measured here.</strong></p><ul class="claim-measured">{measured}</ul>'
+        + (f"<p><strong>Does it hold?</strong></p><ul>{checks}</ul>" if checks else "")
         + f'<p class="claim-verdict"><strong>Verdict.</strong> {_VERDICTS[verdict]}</p></div>'
     )

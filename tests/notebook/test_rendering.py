@@ -12,12 +12,12 @@ CELLS = [
     "from refimpl.notebook import check, claim, figures, glue, source\n"
     "from refimpl.network import topology",
     "source(topology.ring)",
-    "claim('a-b', says='S', cite='k', measured=0.5, holds={'x': True, 'y': False}, "
+    "claim('a-b', says='S', cite='xiao2004fast', measured=0.5, holds={'x': True, 'y': False}, "
     "verdict='nuanced')",
     "check(lambda n: ..., like=abs, on=[1])",
     "figures.topology(topology.ring(5), alt='Five nodes in a ring')",
     "glue(alone=0.56941, messages=12345, who='ten <hospitals>')",
-    "claim('a-b', says='S', cite='k', measured=0.5, holds=False, verdict='confirmed')",
+    "claim('a-b', says='S', cite='xiao2004fast', measured=0.5, holds=False, verdict='confirmed')",
 ]
 
 
@@ -47,7 +47,7 @@ def test_claim_survives_execution_and_saving(outputs):
     assert output.metadata["refimpl"]["claim"] == {
         "id": "a-b",
         "says": "S",
-        "cite": ["k"],
+        "cite": ["xiao2004fast"],
         "verdict": "nuanced",
         "measured": "0.5",
         "conditions": {"x": True, "y": False},
@@ -81,13 +81,14 @@ def test_wrong_verdict_fails_the_cell(outputs):
 def test_outside_a_notebook_the_text_is_printed_and_nothing_heavy_is_loaded():
     code = (
         "import sys\nfrom refimpl.notebook import claim, glue\nglue(x=1)\n"
-        "claim('x', says='S', cite='k', measured=1, holds=True, verdict='confirmed')\n"
+        "claim('x', says='S', cite='xiao2004fast', measured=1, holds=True, verdict='confirmed')\n"
         "print(sorted({'matplotlib', 'pandas', 'torch', 'networkx', 'PIL'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines() == [
-        "Claim: S [k]",
-        "Measured here: 1",
+        "Claim: S [Xiao and Boyd 2004]",
+        "Measured here:",
+        "- 1",
         "Verdict: Confirmed",
         "[]",
     ]
