@@ -163,6 +163,12 @@ def test_widths_and_lengths_are_whole_numbers(bits):
             call()
 
 
+def test_widths_and_lengths_of_numpy_types_do_not_wrap():
+    values = np.arange(200, dtype=np.uint64)
+    packed = ring.pack(values, np.uint8(12))
+    assert ring.unpack(packed, np.uint8(12), np.uint8(200)).tolist() == values.tolist()
+
+
 @pytest.mark.parametrize("bits", [8, 64, np.uint8(8)])
 def test_results_are_arrays_also_of_numbers_and_of_nothing(bits):
     for shape, a in (((), 3), ((0,), []), ((0, 2), np.zeros((0, 2)))):

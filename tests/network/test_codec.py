@@ -192,7 +192,7 @@ HOSTILE = [
     msgpack.packb({codec.TUPLE_MARK: "text"}),
     msgpack.packb({codec.TUPLE_MARK: [], "a": 1}),
     msgpack.packb(codec.TUPLE_MARK),
-    msgpack.packb(msgpack.ExtType(codec.TUPLE, b"more")),
+    msgpack.packb({msgpack.ExtType(codec.TUPLE, b"more"): []}),
     msgpack.packb(msgpack.ExtType(99, b"")),
     msgpack.packb([{"a": msgpack.Timestamp(1)}]),
     msgpack.packb({msgpack.Timestamp(1, 5): 1}),
@@ -204,12 +204,13 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize("body", [b"", bytes(8)])
 @pytest.mark.parametrize("head", HOSTILE)
-def test_hostile_heads_are_refused_without_allocating(head):
+def test_hostile_heads_are_refused_without_allocating(head, body):
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="not an encoded payload"):
-            codec.decode(forged(head, bytes(8)))
+            codec.decode(forged(head, body))
         assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     finally:
         tracemalloc.stop()
