@@ -10,15 +10,6 @@ from refimpl.notebook.tables import show_table
 _COLUMNS = ("sent per participant", "received per participant", "messages", "rounds")
 
 
-class Transcript(Protocol):
-    """The part of a transcript that a cost is counted from (see ``refimpl.network``)."""
-
-    @property
-    def messages(self) -> Sized: ...
-    def bytes_sent(self) -> Mapping[str, int]: ...
-    def bytes_received(self) -> Mapping[str, int]: ...
-
-
 class Task(Protocol):
     """The part of a task that a cost card names."""
 
@@ -37,9 +28,11 @@ class Run(Protocol):
     @property
     def rounds(self) -> int: ...
     @property
-    def participants(self) -> Sequence[str]: ...
+    def sent(self) -> float: ...
     @property
-    def transcript(self) -> Transcript: ...
+    def received(self) -> float: ...
+    @property
+    def transcript(self) -> Sized: ...
 
 
 def cost_card(
@@ -87,27 +80,13 @@ def cost_card(
 
 
 def _row(run: Run) -> list[str]:
-    sent, received, messages = traffic(run)
     return [
         f"{run.accuracy:.4f}",
-        human_bytes(sent),
-        human_bytes(received),
-        f"{messages:,}",
+        human_bytes(run.sent),
+        human_bytes(run.received),
+        f"{len(run.transcript):,}",
         f"{run.rounds:,}",
     ]
-
-
-def traffic(run: Run) -> tuple[float, float, int]:
-    """(bytes sent, bytes received) by one participant on average, and the number of messages."""
-    names = list(run.participants)
-    if not names:
-        raise ValueError("the run has no participants, so nothing can be counted per participant")
-    sent, received = run.transcript.bytes_sent(), run.transcript.bytes_received()
-    return (
-        sum(sent.get(name, 0) for name in names) / len(names),
-        sum(received.get(name, 0) for name in names) / len(names),
-        len(run.transcript.messages),
-    )
 
 
 def _keys_by_label(
