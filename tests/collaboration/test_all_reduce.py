@@ -116,6 +116,13 @@ def test_a_malformed_part_names_its_sender(topic, lie):
     assert caught.value.parties == ("p1",)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_part_whose_sum_overflows_is_not_passed_on():
+    with pytest.raises(MalformedMessage, match=r"must send finite float64 .* not finite") as caught:
+        reduced([np.full(2, 1.7e308)] * 2)
+    assert caught.value.parties in [("p0",), ("p1",)]
+
+
 @pytest.mark.parametrize("kind", ["drop", "tamper", "truncate"])
 def test_a_lost_part_names_its_sender(kind):
     with pytest.raises(RuntimeError, match="'p1'") as caught:

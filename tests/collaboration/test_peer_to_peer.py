@@ -223,6 +223,14 @@ def test_a_malformed_contribution_names_its_sender(vector):
     assert caught.value.parties == ("node 1",)
 
 
+def test_contributions_too_large_for_the_values_name_their_senders():
+    """0.5 · 3e38 of its own and 3e38 from its neighbour are over what a float32 holds."""
+    values, weights = np.full((2, 3), 3e38, np.float32), np.full((2, 2), 0.5)
+    with pytest.raises(MalformedMessage, match=r"'node 1' .* not finite") as caught:
+        peer_to_peer.average(values, weights, rounds=1, aggregation=Lying(values[0]))
+    assert caught.value.parties == ("node 1",)
+
+
 def test_a_lost_contribution_names_its_sender():
     weights = topology.metropolis_weights(topology.ring(4))
     lost = [Fault("drop", sender="node 2", receiver="node 3", round=1)]

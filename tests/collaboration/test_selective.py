@@ -62,6 +62,26 @@ def test_it_is_the_plain_loop(options):
     close(run.parameters, selective(task, method, 4, seed=2)[-1])
 
 
+def test_what_it_reports_stays_as_it_was_reported():
+    task, reported = toy(), []
+    server = partial(
+        selective_server,
+        participants=["a"],
+        method=SelectiveSGD(),
+        rounds=2,
+        parameters=np.zeros(task.model.size, np.float32),
+        report=lambda round, parameters: reported.append(parameters),
+    )
+
+    async def one(link):
+        for round in range(2):
+            change = (np.array([0], np.uint32), np.ones(1, np.float32))
+            await link.in_round(round).send("server", "changes", change)
+
+    network.run({"a": one, "server": server})
+    assert [parameters[0] for parameters in reported] == [1, 2]
+
+
 def test_sharing_everything_is_training_in_a_row():
     task, method = toy(), SelectiveSGD(**LOCAL, upload=1.0, download=1.0)
     close(indirect.train(task, rounds=4, method=method).parameters, sequential(task, method, 4))
