@@ -119,8 +119,8 @@ def test_a_malformed_part_names_its_sender(topic, lie):
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_part_whose_sum_overflows_is_not_passed_on():
     with pytest.raises(MalformedMessage, match=r"must send finite float64 .* not finite") as caught:
-        reduced([np.full(2, 1.7e308)] * 2)
-    assert caught.value.parties in [("p0",), ("p1",)]
+        reduced([np.array([1.7e308])] * 2)
+    assert caught.value.parties == ("p0",)  # "p1" passed no inf on, so nobody blames it
 
 
 @pytest.mark.parametrize("kind", ["drop", "tamper", "truncate"])

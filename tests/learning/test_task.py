@@ -34,6 +34,13 @@ def test_parameters_that_are_not_finite_have_no_accuracy(bad):
         small_task().accuracy(np.array([-1.0, 1.0, 0.0, bad]))
 
 
+def test_a_bad_parameter_is_refused_where_the_outputs_do_not_show_it():
+    """A bias of -inf before a ReLU makes a unit of 0, whatever comes in."""
+    task = small_task(model=learning.mlp(1, 1, 2))
+    with pytest.raises(FloatingPointError, match="parameters and outputs must be finite"):
+        task.accuracy(np.array([1.0, -np.inf, 1.0, 1.0, 0.0, 0.0]))
+
+
 def test_outputs_that_overflow_have_no_accuracy():
     with pytest.raises(FloatingPointError, match="parameters and outputs must be finite"):
         small_task().accuracy(np.array([-3e38, 3e38, 0.0, 0.0], np.float32))
