@@ -17,7 +17,9 @@ def main() -> None:
 @click.option("--data", type=click.Choice(DATA_SETS), default="digits", show_default=True)
 @click.option("--participants", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs a row.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Draws of the data."
+)
 @click.option("--record", is_flag=True, help="Write rows and seconds to the book's data file.")
 def compare(data: str, participants: int, rounds: int, seeds: int, record: bool) -> None:
     """Train every row of the living matrix and print it."""
@@ -33,12 +35,15 @@ def compare(data: str, participants: int, rounds: int, seeds: int, record: bool)
         return track(list(entries), "training", console=errors, transient=True)
 
     try:
-        task = getattr(learning, data)(participants=participants)
-        rows = comparison.measure(task, rounds=rounds, seeds=range(seeds), progress=progress)
+        load = getattr(learning, data)
+        tasks = [load(participants=participants, seed=seed) for seed in range(seeds)]
+        rows = comparison.measure(
+            tasks.__getitem__, rounds=rounds, seeds=range(seeds), progress=progress
+        )
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    title = f"{task.name}, {participants} participants, {rounds} rounds"
-    Console().print(_table(title, task.metric, rows))
+    title = f"{tasks[0].name}, {participants} participants, {rounds} rounds"
+    Console().print(_table(title, tasks[0].metric, rows))
     if record:
         path = measurements.record(
             "matrix",

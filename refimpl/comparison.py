@@ -43,27 +43,28 @@ def entries() -> tuple[Entry, ...]:
 
 
 def matrix(
-    task: "Task | None" = None,
+    draw: "Callable[[int], Task] | None" = None,
     *,
     rounds: int = 20,
     seeds: Sequence[int] = (0, 1, 2),
     progress: Callable[[Iterable[Entry]], Iterable[Entry]] | None = None,
 ) -> "pandas.DataFrame":
-    """Train every entry on ``task`` (default: ten hospitals, digits); one row for each.
+    """Train every entry on each draw of the data; one row for each entry.
 
-    Columns: accuracy (mean over ``seeds`` of ``task.metric`` on the test examples) and its
-    spread (largest minus smallest); bytes that a participant sends and receives (mean over the
-    participants) and the messages of all, both of one run; rounds. Everybody holds the final
-    model at the end of each run. ``progress`` wraps the loop over the entries.
+    ``draw(seed)`` makes the task (default: ten hospitals, digits) for each of ``seeds``, which
+    also set the order of the batches. Columns: accuracy (mean of ``task.metric`` over the draws)
+    and its spread (largest minus smallest); bytes that a participant sends and receives (mean
+    over the participants) and the messages of all, both of the first run; rounds. Everybody
+    holds a final model at the end of each run. ``progress`` wraps the loop over the entries.
     """
     import pandas
 
-    rows = [row for row, _ in measure(task, rounds=rounds, seeds=seeds, progress=progress)]
+    rows = [row for row, _ in measure(draw, rounds=rounds, seeds=seeds, progress=progress)]
     return pandas.DataFrame(rows).set_index(["topology", "technique"])
 
 
 def measure(
-    task: "Task | None" = None,
+    draw: "Callable[[int], Task] | None" = None,
     *,
     rounds: int = 20,
     seeds: Sequence[int] = (0, 1, 2),
@@ -74,10 +75,13 @@ def measure(
 
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none")
-    task = task or learning.digits(participants=10)
+    tasks = [draw(seed) if draw else learning.digits(participants=10, seed=seed) for seed in seeds]
     measured = []
     for entry in progress(entries()) if progress else entries():
-        runs = [entry.train(task, rounds=rounds, seed=seed, record="sizes") for seed in seeds]
+        runs = [
+            entry.train(task, rounds=rounds, seed=seed, record="sizes")
+            for task, seed in zip(tasks, seeds, strict=True)
+        ]
         measured.append((_row(entry, runs), statistics.median(run.seconds for run in runs)))
     return measured
 

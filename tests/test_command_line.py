@@ -30,7 +30,7 @@ def compare(monkeypatch):
 def test_the_matrix_is_printed(compare):
     result = compare("--participants", "4", "--rounds", "2", "--seeds", "1")
     assert result.exit_code == 0, result.output
-    assert compare.asked == [{"participants": 4}]
+    assert compare.asked == [{"participants": 4, "seed": 0}]
     lines = result.stdout.splitlines()
     assert lines[0].strip() == "toy, 4 participants, 2 rounds"
     names = "topology technique method accuracy spread sent received messages s"
@@ -106,7 +106,9 @@ def test_without_record_nothing_is_written(compare, monkeypatch, tmp_path):
 @pytest.mark.parametrize("data", ["breast_cancer", "diabetes"])
 def test_other_data_sets_can_be_asked_for(compare, monkeypatch, data):
     kind = "regression" if data == "diabetes" else "mlp"
-    monkeypatch.setattr(learning, data, lambda participants: toy((5,) * participants, kind=kind))
+    monkeypatch.setattr(
+        learning, data, lambda participants, seed: toy((5,) * participants, kind=kind)
+    )
     result = compare("--data", data, "--participants", "3", "--rounds", "1", "--seeds", "1")
     assert result.exit_code == 0, result.output
     assert ("R²" if data == "diabetes" else "accuracy") in result.stdout

@@ -15,7 +15,7 @@ OURS = {
 
 def test_a_row_for_each_topology_with_what_its_runs_measured():
     task = toy((5, 9, 14, 6))
-    table = comparison.matrix(task, rounds=4, seeds=(3, 5))
+    table = comparison.matrix(lambda seed: task, rounds=4, seeds=(3, 5))
     assert table.index.tolist() == list(OURS)
     assert table.columns.tolist() == [
         "method",
@@ -53,7 +53,7 @@ def test_rows_come_with_the_median_seconds_of_their_runs(monkeypatch):
 
     entry = comparison.Entry("star", "magic", "wand", train)
     monkeypatch.setattr(comparison, "entries", lambda: (entry,))
-    [(row, took)] = comparison.measure(toy(), rounds=1)
+    [(row, took)] = comparison.measure(lambda seed: toy(), rounds=1)
     assert took == 2.0
     assert (row["topology"], row["technique"], row["method"]) == ("star", "magic", "wand")
     assert "seconds" not in row
@@ -67,7 +67,7 @@ def test_progress_wraps_the_entries_and_may_see_each_done():
             seen.append(entry.topology)
             yield entry
 
-    comparison.matrix(toy(), rounds=1, seeds=[0], progress=progress)
+    comparison.matrix(lambda seed: toy(), rounds=1, seeds=[0], progress=progress)
     assert seen == ["direct", "indirect", "peer-to-peer"]
 
 
@@ -79,10 +79,18 @@ def test_ten_hospitals_with_digits_are_the_default(monkeypatch):
         return toy()
 
     monkeypatch.setattr(learning, "digits", digits)
-    comparison.matrix(rounds=1, seeds=[0])
-    assert asked == [{"participants": 10}]
+    comparison.matrix(rounds=1, seeds=[0, 4])
+    assert asked == [{"participants": 10, "seed": 0}, {"participants": 10, "seed": 4}]
+
+
+def test_each_seed_draws_its_own_data():
+    drawn = comparison.matrix(lambda seed: toy(seed=seed), rounds=2, seeds=(1, 2))
+    runs = [direct.train(toy(seed=seed), rounds=2, seed=seed) for seed in (1, 2)]
+    mean = statistics.fmean(run.accuracy for run in runs)
+    assert drawn.loc[("direct", "none"), "accuracy"] == pytest.approx(mean)
+    assert runs[0].accuracy != runs[1].accuracy  # so that one draw for both would show
 
 
 def test_no_seed_is_an_error():
     with pytest.raises(ValueError, match="seeds must hold at least one seed, got none"):
-        comparison.matrix(toy(), seeds=[])
+        comparison.matrix(lambda seed: toy(), seeds=[])
