@@ -27,7 +27,7 @@ from refimpl.network.runner import Role
 
 @dataclass(frozen=True, kw_only=True)
 class Central(LocalSGD):
-    """Minibatch SGD at the server; a round is ``epochs`` passes over the pooled examples.
+    """Minibatch SGD at the server; a round is ``epochs`` passes (1 unless given) over all examples.
 
     ``batch_size=None`` takes all examples as one batch: full-batch gradient descent.
     """
