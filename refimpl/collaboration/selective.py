@@ -31,9 +31,10 @@ class SelectiveSGD(LocalSGD):
 
     Each participant in turn downloads the fraction ``download`` (θ_d) of the parameters that were
     updated most often, trains locally (``epochs`` passes, 1 unless given), and uploads the
-    fraction ``upload`` (θ_u) of the changes, each clipped to ±``clip`` (γ): the ``largest``, or a ``random`` choice
-    of those over ``threshold`` (τ). The server adds them up. It protects nobody by itself:
-    what is shared is shared in clear, and the choice of the largest depends on the data too.
+    fraction ``upload`` (θ_u) of the changes, each clipped to ±``clip`` (γ): the ``largest``, or a
+    ``random`` choice of those over ``threshold`` (τ). The server adds them up. It protects nobody
+    by itself: what is shared is shared in clear, and the choice of the largest depends on the
+    data too.
     Source: Shokri and Shmatikov 2015, section 5, Figures 3 and 4.
     """
 

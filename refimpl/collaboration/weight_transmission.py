@@ -21,10 +21,10 @@ class WeightTransmission(LocalSGD):
     """Hand the weights from trainer to trainer: sequential SGD over everybody's examples.
 
     Each participant in turn trains ``epochs`` passes (1 unless given) over its examples and
-    passes the weights on; a round is one turn of each. Bit for bit it is SGD over the participants' batches in a row.
-    Indirect, a server relays the weights (SNT); peer-to-peer, they go straight to the next
-    participant (FNT). In the original the weights travel encrypted under a key that the
-    participants share and the server lacks; here they travel in clear.
+    passes the weights on; a round is one turn of each. Bit for bit it is SGD over the
+    participants' batches in a row. Indirect, a server relays the weights (SNT); peer-to-peer, they
+    go straight to the next participant (FNT). In the original the weights travel encrypted under
+    a key that the participants share and the server lacks; here they travel in clear.
     Source: Phong and Phuong 2019, sections 3 and 4.
     """
 
