@@ -7,7 +7,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: book test serve execute bench matrix lint check-browser clean
+.PHONY: book test serve jupyter execute bench matrix lint check-browser clean
 
 book: $(READY)
 	@$(BIN)/jupyter-book build . --warningiserror --keep-going || { rm -rf _build/.doctrees; exit 1; }
@@ -19,6 +19,10 @@ test: book
 
 serve: book
 	$(PYTHON) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+jupyter: $(READY)
+	$(INSTALL) --editable ".[jupyter]"
+	$(BIN)/jupyter lab book
 
 execute: $(READY)  # ALL=1 runs the chapters without changes too
 	$(BIN)/python scripts/execute.py $(if $(ALL),--all)
