@@ -1,59 +1,41 @@
 """Ten hospitals trained in one batched computation, against a loop of one after the other.
 
-Run ``python bench/learning.py``. Both sides run in one process on one thread, in turn, and give
-the same parameters to float tolerance, which is checked here. The loop is what one writes in
-torch without an optimiser: a ``torch.nn`` model, ``backward()``, a plain update. The model is
-built and loaded before the clock starts, so the loop is not charged for it; the batched side is
-charged for stacking and unstacking.
+The loop is what one writes in torch without an optimiser: a ``torch.nn`` model, ``backward()``, a
+plain update. Both give the same parameters to float tolerance, which is checked here. The model
+is built before the clock starts, so the loop is not charged for it; the batched side is charged
+for stacking and unstacking.
 """
-
-import argparse
-import platform
-import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
+from bench.harness import Row, compare
 from refimpl import learning
 from refimpl.learning import LocalTraining, Task, batches
 
+CASES = [  # model, division, batch size, epochs
+    ("mlp", "iid", 16, 1),
+    ("mlp", "iid", 16, 5),
+    ("mlp", "iid", 64, 5),
+    ("mlp", "uneven", 16, 5),
+    ("cnn", "iid", 16, 1),
+]
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=9, help="timed runs of each side")
-    runs = parser.parse_args().runs
+
+def run() -> list[list[Row]]:
+    """A table for each case; the bar is a ratio of 5 on the MLP."""
     torch.set_num_threads(1)
-    table = Table(title=f"10 participants, digits, learning rate 0.1, {versions()}")
-    for column in ("model", "division", "batch", "epochs", "loop ms", "together ms", "ratio"):
-        table.add_column(column)
-    for model, division, batch_size, epochs in [
-        ("mlp", "iid", 16, 1),
-        ("mlp", "iid", 16, 5),
-        ("mlp", "iid", 64, 5),
-        ("mlp", "uneven", 16, 5),
-        ("cnn", "iid", 16, 1),
-    ]:
-        task = learning.digits(10, seed=0, model=model)
-        loop, together = compare(task, batch_size, epochs, runs, uneven=division == "uneven")
-        cells = [model, division, str(batch_size), str(epochs)]
-        table.add_row(*cells, f"{loop:.1f}", f"{together:.1f}", f"{loop / together:.1f}")
-    Console().print(table)
+    return [local_training(*case) for case in CASES]
 
 
-def compare(
-    task: Task, batch_size: int, epochs: int, runs: int, uneven: bool
-) -> tuple[float, float]:
-    """Median milliseconds of the loop and of the batched computation, after one run of each."""
-    start = task.initial_parameters()
+def local_training(kind: str, division: str, batch_size: int, epochs: int) -> list[Row]:
+    """Ten participants, digits, learning rate 0.1."""
+    task = learning.digits(10, seed=0, model=kind)
     sizes = {name: len(data) for name, data in task.data.items()}
-    if uneven:
+    if division == "uneven":
         sizes = {name: 14 * (k + 1) for k, name in enumerate(task.participants)}
-    module = build(task)
+    module, start = build(task), task.initial_parameters()
 
     def jobs() -> list[LocalTraining]:
         return [
@@ -70,21 +52,14 @@ def compare(
             for name, size in sizes.items()
         ]
 
-    sides: list[Callable[[list[LocalTraining]], list[np.ndarray]]] = [
-        lambda work: [one_alone(module, job) for job in work],
-        LocalTraining.run_together,
-    ]
-    first, second = (side(jobs()) for side in sides)
-    np.testing.assert_allclose(np.array(first), np.array(second), atol=2e-5)
-    seconds: list[list[float]] = [[], []]
-    for _ in range(runs):
-        for side, taken in zip(sides, seconds, strict=True):
-            work = jobs()
-            before = time.perf_counter()
-            side(work)
-            taken.append(time.perf_counter() - before)
-    loop, together = (1000 * statistics.median(taken) for taken in seconds)
-    return loop, together
+    together, loop = LocalTraining.run_together(jobs()), [one_alone(module, job) for job in jobs()]
+    np.testing.assert_allclose(np.array(loop), np.array(together), atol=2e-5)
+    functions = {
+        "all in one computation": lambda: LocalTraining.run_together(jobs()),
+        "one after the other": lambda: [one_alone(module, job) for job in jobs()],
+    }
+    work = f"learning: 10 x {kind}, {division}, batch {batch_size}, {epochs} epochs"
+    return compare(functions, work=work, note="one thread; both sides build their jobs anew")
 
 
 def build(task: Task) -> nn.Sequential:
@@ -117,11 +92,3 @@ def one_alone(module: nn.Sequential, job: LocalTraining) -> np.ndarray:
             for weight in weights:
                 weight -= job.learning_rate * weight.grad
     return nn.utils.parameters_to_vector(weights).detach().numpy().copy()
-
-
-def versions() -> str:
-    return f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}"
-
-
-if __name__ == "__main__":
-    main()

@@ -125,8 +125,9 @@ def _tuple(map: dict[Any, Any]) -> Any:
 
 
 def _locked(array: np.ndarray) -> np.ndarray:
-    """A copy in a string of bytes: unlike an array's own memory it can never be unlocked."""
-    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
+    """A copy that nobody can make writeable again: its buffer says that it is read-only."""
+    buffer = memoryview(array.copy().reshape(-1)).toreadonly() if array.size else b""
+    return np.ndarray(array.shape, array.dtype, buffer)
 
 
 def copy(encoded: Encoded) -> Encoded:
