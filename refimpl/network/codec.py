@@ -126,8 +126,10 @@ def _tuple(map: dict[Any, Any]) -> Any:
 
 def _locked(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can make writeable again: its buffer says that it is read-only."""
-    buffer = memoryview(array.copy().reshape(-1)).toreadonly() if array.size else b""
-    return np.ndarray(array.shape, array.dtype, buffer)
+    if not array.size:
+        return np.ndarray(array.shape, array.dtype, b"")
+    buffer = array.copy().reshape(-1).data.toreadonly()
+    return np.frombuffer(buffer, array.dtype).reshape(array.shape)
 
 
 def copy(encoded: Encoded) -> Encoded:
