@@ -81,9 +81,12 @@ def test_the_survivors_of_a_killed_process_name_it(folder):
     reports = read(folder, "dies")
     assert set(reports) == {"server", "ana", "ben"}
     for report in reports.values():
-        assert (report["error"], report["about"][-1]) == ("LostParty", "cleo")
+        assert "'cleo'" in report["text"]
         assert report["seconds"] < party.DEADLINE  # a closed connection is noticed at once
-    assert reports["ana"]["about"] == reports["ben"]["about"] == ("cleo",)
+    for name in ("ana", "ben"):
+        assert (reports[name]["error"], reports[name]["about"]) == ("LostParty", ("cleo",))
+    # The server may first hear that another has ended, and that it ended for want of Cleo.
+    assert reports["server"]["error"] in ("LostParty", "MissingMessage")
 
 
 def test_a_process_that_has_ended_is_missed_by_name(folder):
@@ -98,7 +101,7 @@ def test_an_impostor_is_refused(folder):
     reports = read(folder, "impostor")
     for name in ("ana", "ben"):
         assert (reports[name]["error"], reports[name]["about"]) == ("TamperedMessage", ("cleo",))
-    assert "cleo" in reports["server"]["about"]
+    assert "'cleo'" in reports["server"]["text"]  # at first hand or at second
     assert all(report["seconds"] < party.DEADLINE for report in reports.values())
 
 
