@@ -81,7 +81,7 @@ def cost_card(
 
 def _row(run: Run) -> list[str]:
     return [
-        f"{run.accuracy:.4f}",
+        f"{run.accuracy:.3f}",
         human_bytes(run.sent),
         human_bytes(run.received),
         f"{len(run.transcript):,}",

@@ -42,7 +42,7 @@ def cells(html):
 def test_card_of_one_run(shown):
     cost_card(Run())
     text, html = shown[0]
-    assert cells(html) == [["0.9123", "3.15 kB", "200 B", "4", "1,200"]]
+    assert cells(html) == [["0.912", "3.15 kB", "200 B", "4", "1,200"]]
     assert 'class="cost-card"' in html and "seconds" not in text
 
 
@@ -57,7 +57,7 @@ def test_card_of_several_runs(shown):
     )
     html = BeautifulSoup(shown[0][1], "html.parser")
     assert [cell.text for cell in html.find_all("th", scope="row")] == ["direct", "a < b"]
-    assert cells(shown[0][1])[1] == ["1.0000", "0 B", "200 B", "0", "1,200"]
+    assert cells(shown[0][1])[1] == ["1.000", "0 B", "200 B", "0", "1,200"]
     assert html.caption.text == "Costs"
 
 
