@@ -115,6 +115,9 @@ def main():
     paths = [path.resolve() for path in arguments.paths] or sorted(
         path for path in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
     )
+    outside = [str(path) for path in paths if ROOT not in path.parents]
+    if outside:
+        sys.exit(f"chapters must lie inside this project ({ROOT.name}/), got {outside}")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     shared = shared_inputs()
     sys.exit(any([run(path, shared, record, arguments.all) for path in paths]))
