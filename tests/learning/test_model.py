@@ -168,12 +168,32 @@ def test_a_missing_gpu_is_an_error_that_says_what_to_do():
         learning.digits(device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.fixture(scope="module")
+def lazy():
+    """torch's lazy backend, a device that every machine has, which can be started only once.
+
+    It computes on the processor, but as on a GPU a tensor belongs to it or does not, and an
+    operation on both kinds is an error.
+    """
+    from torch._lazy import ts_backend
+
+    ts_backend.init()
+    return "lazy"
+
+
+@pytest.fixture(params=["lazy", "cuda"])
+def device(request):
+    """A device other than the processor."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    return request.getfixturevalue("lazy") if request.param == "lazy" else "cuda"
+
+
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
-def test_a_gpu_gives_the_processor_s_result(kind):
+def test_another_device_gives_the_processor_s_result(kind, device):
     found = []
-    for device in ("cpu", "cuda"):
-        task = learning.digits(3, seed=0, model=kind, device=device)
+    for where in ("cpu", device):
+        task = learning.digits(3, seed=0, model=kind, device=where)
         start = task.initial_parameters().astype(np.float64)
         jobs = [
             learning.LocalTraining(
@@ -182,7 +202,16 @@ def test_a_gpu_gives_the_processor_s_result(kind):
             for name, data in task.data.items()
         ]
         found.append(learning.LocalTraining.run_together(jobs))
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-9)
+        found[-1].append(task.accuracy(found[-1][0]))
+    *trained, accuracy = zip(*found, strict=True)
+    np.testing.assert_allclose(*zip(*trained, strict=True), rtol=1e-9, atol=1e-9)
+    assert accuracy[0] == accuracy[1]
+
+
+def test_the_lazy_backend_is_a_device_of_its_own(lazy):
+    """Without this, the test above could not tell a tensor left on the processor."""
+    with pytest.raises(RuntimeError, match="not a lazy tensor"):
+        torch.ones(1, device=lazy) + torch.ones(1)
 
 
 def test_bad_arguments_are_refused():
