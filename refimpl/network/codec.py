@@ -23,7 +23,8 @@ HEAD_LENGTH_BYTES = 4
 # differ between machines.
 DTYPES = frozenset(np.dtype(order + code).str for code in "?bhilqBHILQefdFD" for order in "<>")
 
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, np.ndarray})
+IMMUTABLE = frozenset({type(None), bool, int, float, str, bytes})  # exactly: no subclasses
+_PLAIN = IMMUTABLE | {np.ndarray}
 
 
 class Encoded(NamedTuple):
@@ -71,7 +72,8 @@ def encode(payload: Any) -> Encoded:
         )
 
     head = msgpack.packb(payload, default=special, strict_types=True)
-    _refuse_extensions(payload)
+    if type(payload) not in _PLAIN:
+        _refuse_extensions(payload)
     return Encoded(head, arrays)
 
 

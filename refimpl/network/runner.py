@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from refimpl.network import channel, codec
 from refimpl.network.errors import Deadlock, MissingMessage, NetworkError, TamperedMessage, ending
-from refimpl.network.faults import Address, Fault, change, striking
+from refimpl.network.faults import Address, Fault, Kind, change, striking
 from refimpl.network.link import Link, Reason, Role, Want, Work, begin, compute
 from refimpl.network.transcript import Message, Transcript
 
@@ -133,16 +133,17 @@ class _Scheduler:
     # --- messages -------------------------------------------------------------------------
 
     def post(self, sender: str, receiver: str, topic: str, round: int, payload: Any) -> None:
-        encoded = codec.copy(codec.encode(payload))
+        encoded = codec.encode(payload)
         number = self.sequence[sender, receiver]
         self.sequence[sender, receiver] = number + 1
         head = channel.envelope(topic, round, number)
         size = channel.frame_size(len(head), encoded.size)
         address = (sender, topic, round)
-        struck = striking(self.faults, receiver, address)
-        self.unused.discard(struck)
-        fault = struck.kind if struck else None
-        received = codec.restore(encoded)
+        fault = self.strike(receiver, address) if self.faults else None
+        received = payload
+        if type(payload) not in codec.IMMUTABLE:
+            encoded = codec.copy(encoded)
+            received = codec.restore(encoded)
         kept = received if self.payloads else None
         if isinstance(kept, (list, dict, tuple)):  # the receiver may change its own
             kept = codec.restore(encoded)
@@ -156,6 +157,14 @@ class _Scheduler:
             self.broken[receiver, address] = TamperedMessage, reason
         elif fault == "delay":
             self.delayed.append((receiver, address, received))
+
+    def strike(self, receiver: str, address: Address) -> Kind | None:
+        """The kind of the fault that strikes this message, if one does."""
+        struck = striking(self.faults, receiver, address)
+        if struck is None:
+            return None
+        self.unused.discard(struck)
+        return struck.kind
 
     def deliver(self, receiver: str, address: Address, payload: Any) -> None:
         self.boxes[receiver].setdefault(address, deque()).append(payload)
