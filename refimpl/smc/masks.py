@@ -1,0 +1,69 @@
+"""Masks that cancel: long pseudorandom vectors, expanded from short seeds by AES in counter mode.
+
+    masked = x + PRG(b) + sum over later peers of PRG(s) - sum over earlier peers of PRG(s)
+
+is what a client of secure aggregation sends (Bonawitz et al., CCS 2017, section 4.1). A pair
+shares the seed s and gives its mask opposite signs, so that it cancels in the sum. The seed b is
+the client's own. PRG(seed) is the AES-128 stream of the key ``seed`` from counter 0 (NIST SP
+800-38A, section 6.5), read as little-endian 32-bit words.
+
+Vectors are ``uint32`` arrays, which wrap modulo 2^32. For the ring Z_2^b with b <= 32, add in
+``uint32`` and cut the result to its low b bits: 2^b divides 2^32, so this gives the sum modulo
+2^b, and the low b bits of a uniform word are uniform.
+
+Adversary: whoever does not hold a seed cannot tell its mask from random words unless AES is broken.
+What leaks: a seed used for two vectors reveals their difference, so use each seed once. A mask
+hides a vector but does not protect it from change.
+"""
+
+from typing import Literal
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+from refimpl.arithmetic.checks import whole
+
+Words = NDArray[np.uint32]
+
+SEED_BYTES = 16  # an AES-128 key
+_BLOCK = 24 * 1024  # words at a time: 96 KiB of stream stay in the cache until they are added
+_ZEROS = memoryview(bytes(4 * _BLOCK))  # encrypting zeros yields the bare stream
+
+
+def add(total: Words, seed: bytes, *, sign: Literal[1, -1] = 1) -> None:
+    """Add ``sign`` times the mask of ``seed`` to ``total``, in place, modulo 2^32.
+
+    ``total`` is a ``uint32`` array of shape (length,). Raises ValueError for any other array,
+    for one that is read-only, for a seed that is not 16 bytes, and for a sign other than 1 or -1.
+    """
+    _check(total, seed)
+    if sign not in (1, -1):
+        raise ValueError(f"sign must be 1 or -1, got {sign!r}")
+    combine = np.add if sign == 1 else np.subtract
+    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
+    words = np.empty(min(_BLOCK, total.size), "<u4")
+    data = words.view(np.uint8).data
+    for start in range(0, total.size, _BLOCK):
+        block = total[start : start + _BLOCK]
+        stream.update_into(_ZEROS[: block.nbytes], data[: block.nbytes])
+        combine(block, words[: block.size], out=block)
+
+
+def mask(length: int, seed: bytes) -> Words:
+    """The mask of ``seed``: ``length`` words, uniform for whoever does not know the seed."""
+    words = np.zeros(whole("length", length), np.uint32)
+    add(words, seed)
+    return words
+
+
+def _check(total: Words, seed: bytes) -> None:
+    if not isinstance(total, np.ndarray) or total.dtype != np.uint32 or total.ndim != 1:
+        got = f"{total.dtype} {total.shape}" if isinstance(total, np.ndarray) else type(total)
+        raise ValueError(f"total must be a uint32 array of one dimension, got {got}")
+    if not total.flags.writeable:
+        raise ValueError("total must be writeable, got a read-only array; add to a copy of it")
+    if not isinstance(seed, bytes) or len(seed) != SEED_BYTES:
+        # Not the value itself: a seed does not belong into a message that may be logged.
+        got = f"{len(seed)} bytes" if isinstance(seed, bytes) else type(seed).__name__
+        raise ValueError(f"seed must be {SEED_BYTES} bytes, got {got}")
