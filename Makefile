@@ -27,8 +27,8 @@ jupyter: $(READY)
 execute: $(READY)  # ALL=1 runs the chapters without changes too
 	$(BIN)/python scripts/execute.py $(if $(ALL),--all)
 
-bench: $(READY)
-	$(BIN)/python -m bench
+bench: .venv-bench/.ready  # with the peers, in an environment of their own
+	.venv-bench/bin/python -m bench $(BENCH)
 
 matrix: $(READY)
 	$(BIN)/python -m refimpl compare --record
@@ -49,6 +49,12 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(INSTALL) --editable ".[book,test]"
+	@touch $@
+
+.venv-bench/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	@touch $@
 
 node_modules/.ready: package.json package-lock.json
