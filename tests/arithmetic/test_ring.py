@@ -191,3 +191,50 @@ def test_reals_are_refused():
         ring.add([0, 2**63], [1])  # numpy would read this list as doubles
     with pytest.raises(TypeError, match="got dtype float64"):
         ring.add([0.5], [1])
+
+
+EXTREMES = [0, 1, 2**21 - 1, 2**21, 2**22 - 1, 2**43 + 2**21, 2**63, 2**64 - 2**21, 2**64 - 1]
+
+
+@given(st.data(), any_bits)
+def test_a_matrix_product_is_that_of_integers(data, bits):
+    m, k, n = (data.draw(st.integers(0, 4)) for _ in range(3))
+    element = st.integers(0, 2**64 - 1) | st.sampled_from(EXTREMES)
+    a, b = (
+        np.array(
+            data.draw(st.lists(element, min_size=r * c, max_size=r * c)), dtype=np.uint64
+        ).reshape(r, c)
+        for r, c in ((m, k), (k, n))
+    )
+    rows, columns = a.tolist(), b.T.tolist()
+    exact = [
+        [sum(p * q for p, q in zip(row, col, strict=True)) % 2**bits for col in columns]
+        for row in rows
+    ]
+    product = ring.matmul(a, b, bits)
+    assert (product.dtype, product.shape) == (np.uint64, (m, n))
+    assert product.tolist() == exact
+
+
+@pytest.mark.parametrize("inner", [682, 683, 2048, 2049, 6145])
+def test_a_long_inner_dimension_stays_exact(inner):
+    """Each limb as large as it can be, all of one sign: one product more would not fit a double."""
+    for word in (EXTREMES[3], 2**21 + 2**43, 2**64 - 1):
+        a, b = np.full((2, inner), word, np.uint64), np.full((inner, 3), word, np.uint64)
+        assert ring.matmul(a, b).tolist() == [[word * word * inner % 2**64] * 3] * 2
+    random = np.random.default_rng(inner)
+    a, b = (random.integers(0, 2**64, shape, np.uint64) for shape in ((3, inner), (inner, 2)))
+    a |= np.uint64(EXTREMES[3])
+    assert np.array_equal(ring.matmul(a, b), a @ b)
+
+
+def test_a_matrix_product_takes_transposes_and_signed_integers():
+    a = np.arange(-6, 6).reshape(3, 4)
+    assert np.array_equal(ring.to_signed(ring.matmul(a.T, a)), a.T @ a)
+    assert np.array_equal(ring.to_signed(ring.matmul(a[::2], a.T[:, ::-1])), a[::2] @ a.T[:, ::-1])
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 3), (2, 3)), ((3,), (3, 1)), ((1, 2, 3), (3, 1))])
+def test_matrices_that_do_not_fit_are_refused(a, b):
+    with pytest.raises(ValueError, match=r"a must be \(m, k\) and b \(k, n\), got shapes"):
+        ring.matmul(np.ones(a, np.uint64), np.ones(b, np.uint64))
