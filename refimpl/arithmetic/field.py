@@ -14,6 +14,7 @@ Work goes in blocks that fit the processor's cache, so the temporaries of a form
 The time of an operation does not depend on the values, save for ``inverse`` of zero (an error).
 """
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,8 +27,7 @@ Elements = NDArray[np.uint64]
 Block = NDArray[Any]  # in a formula: uint64 too, which numpy's type hints lose at a shift
 
 P = 2**61 - 1
-_LOW32 = 2**32 - 1
-_LOW29 = 2**29 - 1
+_LOW32, _LOW31, _LOW30, _LOW29 = (2**bits - 1 for bits in (32, 31, 30, 29))
 _BLOCK = 8192  # elements at a time: one temporary is 64 KiB
 
 
@@ -35,8 +35,8 @@ def elements(values: ArrayLike) -> Elements:
     """Integers that already lie in [0, p), as a ``uint64`` array; ValueError for any other."""
     array = np.asarray(values)
     _require_integers(array)
-    wrong = (array < 0) | (array >= P)
-    if wrong.any():
+    if array.min(initial=0) < 0 or array.max(initial=0) >= P:
+        wrong = (array < 0) | (array >= P)
         where = f" at index {tuple(map(int, np.argwhere(wrong)[0]))}" if array.ndim else ""
         raise ValueError(
             f"field elements must lie in [0, 2^61 - 1), got {array[wrong][0]}{where}; "
@@ -133,16 +133,45 @@ def linear_combination(
             f"for each, got {len(coefficients)} coefficients and rows of shapes "
             f"{[array.shape for array in arrays]}"
         )
-    scalars = [np.uint64(int(coefficient) % P) for coefficient in coefficients]
+    signed = [(int(coefficient) + P // 2) % P - P // 2 for coefficient in coefficients]
+    small = builtins.sum(map(abs, signed)) <= 8
     flat = [array.reshape(-1) for array in arrays]
     result = np.empty(flat[0].size, np.uint64)
     for start in range(0, result.size, _BLOCK):
         block = slice(start, start + _BLOCK)
-        total = np.zeros(result[block].size, np.uint64)
-        for scalar, row in zip(scalars, flat, strict=True):
-            total = _folded(total + _product(row[block], scalar))
-        _below_p(total, result[block])
+        combine = _small_combination if small else _combination
+        combine(signed, [row[block] for row in flat], result[block])
     return result.reshape(arrays[0].shape)
+
+
+def _combination(coefficients: list[int], rows: list[Block], out: Block) -> None:
+    """Products on limbs of 31 and 30 bits: those of four rows add up before they are reduced."""
+    total = np.zeros(out.size, np.uint64)
+    for start in range(0, len(rows), 4):
+        high, middle, low = np.zeros((3, out.size), np.uint64)
+        for coefficient, a in zip(coefficients[start : start + 4], rows[start:], strict=False):
+            b1, b0 = map(np.uint64, divmod(coefficient % P, 2**31))
+            a1, a0 = a >> 31, a & _LOW31
+            high += a1 * b1  # below 4 * 2^60
+            middle += a1 * b0 + a0 * b1  # below 4 * 2^62
+            low += a0 * b0  # below 4 * 2^62
+        # The sum is high 2^62 + middle 2^31 + low, and 2^62 = 2, 2^61 = 1 modulo p.
+        total += (high << 1) + (middle >> 30) + ((middle & _LOW30) << 31)
+        total = _folded(total + (low & P) + (low >> 61))
+    _below_p(total, out)
+
+
+def _small_combination(coefficients: list[int], rows: list[Block], out: Block) -> None:
+    """For magnitudes that add up to 8 or less, as those of Lagrange at x = 1, 2, 3.
+
+    p is added once for each unit below zero. Then the sum lies in [0, 8p], so it is right although
+    its parts may wrap around modulo 2^64.
+    """
+    below_zero = -builtins.sum(c for c in coefficients if c < 0)
+    total = np.full(out.size, below_zero * P, np.uint64)
+    for coefficient, row in zip(coefficients, rows, strict=True):
+        total += row * np.uint64(coefficient % 2**64)
+    _reduced(total, out)
 
 
 def _add(x: Block, y: Block, out: Block) -> None:

@@ -133,29 +133,33 @@ def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
 
 
 def _check(xs: tuple[int, ...], values: list[Elements], threshold: int) -> None:
-    """Raise InconsistentShares unless all shares lie on one polynomial of degree threshold-1."""
-    flat = np.stack([value.reshape(-1) for value in values])
-    bad = _disagreeing(xs, flat, threshold)
-    if not bad.size:
-        return
-    most = (len(xs) - threshold) // 2
-    found: set[int] = set()
-    while bad.size and len(found) <= most:
-        column = [int(value) for value in flat[:, bad[0]]]
-        wrong = wrong_rows(xs, column, threshold)
-        if not set(wrong) - found:
+    """Raise InconsistentShares unless all shares lie on one polynomial of degree threshold-1.
+
+    If at most ``most`` shares are wrong, what is found at one place of the arrays is right, and
+    what agrees without those found is right too. So the search goes on at the next place.
+    """
+    rows = {x: value.reshape(-1) for x, value in zip(xs, values, strict=True)}
+    most, found = (len(xs) - threshold) // 2, set[int]()
+    places = _disagreeing(rows, threshold)
+    while places.size:
+        wrong = wrong_rows(xs, [int(row[places[0]]) for row in rows.values()], threshold)
+        if found.issuperset(wrong) or len(found.union(wrong)) > most:
             raise InconsistentShares(xs, threshold, ())
-        found |= set(wrong)
-        good = [i for i, x in enumerate(xs) if x not in found]
-        bad = bad[_disagreeing(tuple(xs[i] for i in good), flat[good][:, bad], threshold)]
-    raise InconsistentShares(xs, threshold, sorted(found) if len(found) <= most else ())
+        found.update(wrong)
+        others = {x: row[places] for x, row in rows.items() if x not in found}
+        places = places[_disagreeing(others, threshold)]
+    if found:
+        raise InconsistentShares(xs, threshold, sorted(found))
 
 
-def _disagreeing(xs: tuple[int, ...], flat: Elements, threshold: int) -> NDArray[np.intp]:
-    """The columns whose entries do not lie on one polynomial of degree threshold-1."""
-    wrong = np.zeros(flat.shape[1], bool)
-    for x, row in zip(xs[threshold:], flat[threshold:], strict=True):
-        wrong |= field.linear_combination(coefficients(xs[:threshold], x), flat[:threshold]) != row
+def _disagreeing(rows: Mapping[int, Elements], threshold: int) -> NDArray[np.intp]:
+    """The places whose values do not lie on one polynomial of degree threshold-1."""
+    xs, values = tuple(rows), [*rows.values()]
+    wrong = np.zeros(values[0].size, bool)
+    for x, row in zip(xs[threshold:], values[threshold:], strict=True):
+        wrong |= (
+            field.linear_combination(coefficients(xs[:threshold], x), values[:threshold]) != row
+        )
     return np.flatnonzero(wrong)
 
 

@@ -143,6 +143,30 @@ def test_linear_combination_by_hand_and_its_errors():
             field.linear_combination(coefficients, wrong)
 
 
+@given(st.data(), st.integers(1, 10))
+def test_linear_combinations_large_and_small(data, rows):
+    """Small coefficients, those of eight units in all, go another way than the others."""
+    coefficients = data.draw(
+        st.lists(st.integers(-3, 3), min_size=rows, max_size=rows)
+        | st.lists(st.sampled_from(EDGES) | st.integers(-P, P), min_size=rows, max_size=rows)
+    )
+    columns = data.draw(st.lists(st.sampled_from(EDGES), min_size=rows, max_size=rows))
+    total = sum(c * x for c, x in zip(coefficients, columns, strict=True)) % P
+    assert field.linear_combination(coefficients, array(columns)[:, None]).tolist() == [total]
+
+
+@pytest.mark.parametrize(
+    "coefficients", [[8], [-8], [4, -4], [-7, 1], [9], [-9], [5, -4], [P // 2] * 4, [P // 2] * 5]
+)
+def test_the_largest_sums_of_a_linear_combination(coefficients):
+    for value in (0, 1, 2**31 - 1, P - 2, P - 1):
+        for pattern in (1, 0), (0, 1), (1, 1):
+            column = [value * pattern[c < 0] for c in coefficients]
+            total = sum(c * x for c, x in zip(coefficients, column, strict=True)) % P
+            found = field.linear_combination(coefficients, array(column)[:, None])
+            assert found.tolist() == [total]
+
+
 def test_an_empty_list_is_an_empty_array_of_elements():
     for result in (field.elements([]), field.add([], []), field.reduce([])):
         assert (result.dtype, result.shape) == (np.uint64, (0,))
