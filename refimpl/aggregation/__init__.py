@@ -2,5 +2,6 @@
 
 from refimpl.aggregation.interface import Aggregation, Group
 from refimpl.aggregation.plain import Plain
+from refimpl.aggregation.secret_sharing import SecretSharing
 
-__all__ = ["Aggregation", "Group", "Plain"]
+__all__ = ["Aggregation", "Group", "Plain", "SecretSharing"]

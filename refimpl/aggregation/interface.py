@@ -47,6 +47,11 @@ class Group:
                 f"got {enough!r}"
             )
 
+    @property
+    def needed(self) -> int:
+        """How many must contribute for the sum to stand."""
+        return len(self.contributors) if self.at_least is None else int(self.at_least)
+
 
 class Aggregation(Protocol):
     """A protocol that sums vectors of floats over a group.
@@ -66,6 +71,14 @@ class Aggregation(Protocol):
         """
         ...
 
+    def check(self, group: Group) -> None:
+        """Raise ``ValueError``, saying what to do, unless this protocol can serve ``group``.
+
+        ``contribute`` and ``collect`` begin with it, before anything is sent. A collaboration
+        that knows its groups beforehand calls it before the run, so that nobody trains in vain.
+        """
+        ...
+
     async def contribute(
         self, link: Link, vector: np.ndarray, group: Group, credentials: Any
     ) -> None:
@@ -77,6 +90,34 @@ class Aggregation(Protocol):
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """The collector's role: the float64 sum, and the names whose vectors are in it."""
         ...
+
+
+FEWEST = 3  # contributors of a protected sum
+
+
+def check_protected(group: Group, threshold: int = 1) -> None:
+    """Raise ``ValueError`` if the sum over ``group`` would give away who contributed what.
+
+    A sum of one is the value itself, and of a sum of two each contributor who learns it learns
+    the other's value. ``threshold``: how many contributors the protocol cannot do without.
+    """
+    count, whose = len(group.contributors), f"the group of collector {group.collector!r}"
+    if count < FEWEST:
+        raise ValueError(
+            f"contributors of a protected sum must be at least {FEWEST}, got {count} in {whose}: "
+            "fewer know each other's values from the sum; take more (in gossip a denser graph), "
+            "or aggregation.Plain, which protects nothing"
+        )
+    if threshold > count:
+        raise ValueError(
+            f"threshold must be at most contributors={count} of {whose}, got {threshold}"
+        )
+    if group.needed < max(FEWEST, threshold):
+        raise ValueError(
+            f"at_least must be between {max(FEWEST, threshold)} and contributors={count} in "
+            f"{whose}, got {group.at_least}: no sum of fewer than {FEWEST} is protected, and none "
+            f"is found without threshold={threshold} of them"
+        )
 
 
 def is_count(value: object, least: int = 1) -> bool:

@@ -23,6 +23,9 @@ class Plain:
         """No party needs credentials."""
         return dict.fromkeys(parties)
 
+    def check(self, group: Group) -> None:
+        """Any group will do."""
+
     async def contribute(
         self, link: Link, vector: np.ndarray, group: Group, credentials: None = None
     ) -> None:

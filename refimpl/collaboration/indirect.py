@@ -180,6 +180,8 @@ def synchronous_roles(method: Synchronous, setting: Setting) -> dict[str, Role]:
     groups = [
         Group(SERVER, task.participants, round, setting.at_least) for round in range(setting.rounds)
     ]
+    for group in groups:
+        aggregation.check(group)
     roles: dict[str, Role] = {
         name: partial(
             participant,

@@ -77,6 +77,7 @@ class Gossip(LocalSGD):
         task = setting.task
         names = task.participants
         weights = self.mixing_matrix(len(names))
+        check_neighbourhoods(setting.aggregation, names, weights)
         return {
             name: partial(
                 peer,
@@ -114,12 +115,27 @@ def neighbourhoods(
     """
     me = names.index(name)
     found = []
-    for node in np.argsort(names):
-        members = [other for other in range(len(names)) if other != node and weights[node, other]]
-        if members and (node == me or me in members):
-            contributors = tuple(sorted(names[other] for other in members))
+    for node in sorted(range(len(names)), key=names.__getitem__):
+        contributors = neighbours(names, weights, node)
+        if contributors and (node == me or name in contributors):
             found.append(Neighbourhood(names[node], contributors, float(weights[node, me])))
     return tuple(found)
+
+
+def neighbours(names: Sequence[str], weights: np.ndarray, node: int) -> tuple[str, ...]:
+    """Those whose values ``node`` adds to its own, in the order of their names."""
+    linked = np.flatnonzero(weights[node])
+    return tuple(sorted(names[other] for other in linked if other != node))
+
+
+def check_neighbourhoods(
+    aggregation: Aggregation, names: Sequence[str], weights: np.ndarray
+) -> None:
+    """Raise ``ValueError`` unless ``aggregation`` can serve each neighbourhood."""
+    for node, name in enumerate(names):
+        contributors = neighbours(names, weights, node)
+        if contributors:
+            aggregation.check(Group(name, contributors, 0))
 
 
 async def mix(
@@ -192,6 +208,7 @@ def average(
         )
     names = [f"node {node:0{len(str(len(values) - 1))}}" for node in range(len(values))]
     aggregation = aggregation or Plain()
+    check_neighbourhoods(aggregation, names, weights)
     credentials = aggregation.setup(names)
 
     async def node(link: Link, vector: np.ndarray, **knows: Any) -> list:
