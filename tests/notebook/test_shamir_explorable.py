@@ -123,11 +123,13 @@ def test_a_moved_share_is_noticed_and_named_where_it_can_be(threshold, numbers):
         questions += [
             ("agree", moved, threshold, numbers),
             ("wrongShare", moved, threshold, numbers),
+            ("chances", moved, threshold, numbers),
         ]
     whole, *answers = ask(*questions)
     assert whole is True
-    assert answers[::2] == [False] * 5
-    assert answers[1::2] == ([*XS] if threshold + 2 <= 5 else [None] * 5)
+    assert answers[::3] == [False] * 5
+    assert answers[2::3] == [[0] * P] * 5
+    assert answers[1::3] == ([*XS] if threshold + 2 <= 5 else [None] * 5)
 
 
 def test_fractions_agree_with_the_reals():

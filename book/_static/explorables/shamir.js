@@ -89,12 +89,13 @@ function solve(matrix, right) {
   return rows.map((row, i) => row[row.length - 1] / row[i]);
 }
 
-/** A share of the probability of each secret, given the points. */
+/** The probability of each secret, given the points; all zero if the points contradict. */
 function chances(points, threshold, numbers) {
+  if (points.length > threshold && !agree(points, threshold, numbers)) return SECRETS.map(() => 0);
   if (numbers === "reals") return likelihood(points, threshold);
   const counts = SECRETS.map((secret) => fitting(points, threshold, secret));
   const total = counts.reduce((a, b) => a + b);
-  return counts.map((count) => (total ? count / total : 0));
+  return counts.map((count) => count / total);
 }
 
 /* ---- The page. ---- */
@@ -112,7 +113,7 @@ function make(tag, attributes = {}, ...children) {
 
 const shown = (value) => String(Math.round(value * 10) / 10 || 0);
 const listed = (xs) => (xs.length < 2 ? xs.join("") : `${xs.slice(0, -1).join(", ")} and ${xs.at(-1)}`);
-const [LEFT, RIGHT, TOP, BOTTOM] = [34, 348, 12, 252]; // of the charts
+const [LEFT, RIGHT, TOP, BOTTOM] = [34, 342, 24, 252]; // of the charts
 const HEIGHT = 284;
 
 class Shamir {
@@ -313,17 +314,18 @@ class Shamir {
     const text = (label, x, y, anchor = "middle") =>
       make("text", { class: "axis", x, y, "text-anchor": anchor }, label);
     this.bars.replaceChildren(
-      text("How probable is each secret, given what you hold?", LEFT, TOP + 8, "start"),
+      text("How probable is each secret, given what you hold?", LEFT, TOP - 8, "start"),
       make("line", { class: "grid", x1: LEFT, x2: RIGHT, y1: BOTTOM, y2: BOTTOM }),
       ...values.map((value, s) => {
-        const height = ((BOTTOM - 48) * value) / Math.max(most, 0.2);
+        const height = ((BOTTOM - TOP - 8) * value) / Math.max(most, 0.2);
         return make("rect", { class: "bar", x: LEFT + s * width + 2, y: BOTTOM - height, width: width - 4, height });
       }),
       ...SECRETS.map((s) => text(String(s), LEFT + (s + 0.5) * width, BOTTOM + 17)),
       text("secret", RIGHT, BOTTOM + 31, "end"));
     const best = values.indexOf(most);
-    this.bars.setAttribute("aria-label", most - Math.min(...values) < 1e-9
-      ? "All secrets are equally probable."
+    const alike = most - Math.min(...values) < 1e-9;
+    this.bars.setAttribute("aria-label", alike
+      ? (values[0] ? "All secrets are equally probable." : "No secret fits these shares.")
       : `The most probable secret is ${best}, with probability ${most.toFixed(2)}.`);
   }
 }
