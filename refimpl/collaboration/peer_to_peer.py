@@ -124,7 +124,7 @@ def neighbourhoods(
 
 def neighbours(names: Sequence[str], weights: np.ndarray, node: int) -> tuple[str, ...]:
     """Those whose values ``node`` adds to its own, in the order of their names."""
-    linked = np.flatnonzero(weights[node])
+    linked: list[int] = np.flatnonzero(weights[node]).tolist()
     return tuple(sorted(names[other] for other in linked if other != node))
 
 
