@@ -3,5 +3,6 @@
 from refimpl.aggregation.interface import Aggregation, Group
 from refimpl.aggregation.plain import Plain
 from refimpl.aggregation.secret_sharing import SecretSharing
+from refimpl.aggregation.secure_aggregation import SecAggPlus, SecureAggregation
 
-__all__ = ["Aggregation", "Group", "Plain", "SecretSharing"]
+__all__ = ["Aggregation", "Group", "Plain", "SecAggPlus", "SecretSharing", "SecureAggregation"]

@@ -1,0 +1,234 @@
+"""A contributor of secure aggregation, phase by phase: what it computes, keeps and refuses.
+
+A ``Participant`` serves one sum. Its keys and its self-mask are new, because the others reveal
+them afterwards. Each method takes a message of the collector and returns the answer to it.
+Source: Bonawitz et al. 2017, figure 4, the user's side.
+"""
+
+from typing import NoReturn
+
+import numpy as np
+
+from refimpl.aggregation.secure_aggregation_terms import (
+    KEYS_BYTES,
+    SEALED_BYTES,
+    SECRET_LIMBS,
+    SEED_LIMBS,
+    Bytes,
+    Credentials,
+    Positions,
+    Terms,
+    UnmaskingRefused,
+    malformed,
+    pack_elements,
+    pair,
+    read_elements,
+    read_rows,
+    read_set,
+    sign,
+    sorted_positions,
+    verify,
+)
+from refimpl.arithmetic import ring
+from refimpl.smc import key_agreement, masks, shamir
+from refimpl.smc.key_agreement import PUBLIC_BYTES
+
+
+class Participant:
+    """One contributor in one sum; it never reveals both secrets of anybody.
+
+    ``peers``: the neighbours that advertised keys (the paper's U1 without oneself). ``members``:
+    those of them whose shares arrived (U2). ``survivors``: those of them that sent a masked
+    vector (U3), fixed by the first call of ``accept``.
+    """
+
+    def __init__(self, name: str, terms: Terms, credentials: Credentials) -> None:
+        self.name, self.terms, self.credentials = name, terms, credentials
+        self.me = terms.contributors.index(name)
+        self.channel_keys = key_agreement.generate(credentials.rng)
+        self.mask_keys = key_agreement.generate(credentials.rng)
+        self.seed = credentials.rng.bytes(masks.SEED_BYTES)
+        self.survivors: Positions = np.empty(0, np.int64)
+        self.accepted = False
+
+    def advertise(self) -> bytes:
+        """Both public keys and, against an active adversary, the signature of them."""
+        keys = self.channel_keys.public + self.mask_keys.public
+        if not self.terms.active:
+            return keys
+        return keys + sign(self.credentials, self.terms.statement(self.name, keys), "key advert")
+
+    def share(self, roster: object) -> Bytes:
+        """The peers' sealed shares of both secrets, a row each: uint8, (peers, SEALED_BYTES).
+
+        ``roster``: the peers' positions and their adverts. Own share and peers' are rows of one
+        Shamir sharing, x = 1, 2, … in the order of positions.
+        """
+        self._read_roster(roster)
+        holders = sorted_positions([self.me, *self.peers])
+        self._check_enough(holders, "holders of shares")
+        limbs = [key_agreement.to_limbs(secret) for secret in (self.seed, self.mask_keys.private)]
+        shares = shamir.share(
+            np.concatenate(limbs), len(holders), self.terms.threshold, rng=self.credentials.rng
+        )
+        self.own_share = shares[holders == self.me]
+        # Packed together for speed: the 8 limbs of a row fill whole bytes, 61 of them.
+        packed = pack_elements(shares[holders != self.me]).reshape(len(self.peers), -1)
+        sealed = [
+            key_agreement.seal(key, plaintext.tobytes(), self._direction(self.me, peer))
+            for key, plaintext, peer in zip(self.channels, packed, self.peers, strict=True)
+        ]
+        return np.frombuffer(b"".join(sealed), np.uint8).reshape(-1, SEALED_BYTES)
+
+    def open(self, relayed: object) -> None:
+        """Read the shares that the peers sealed for this party: which peers, and a row of each."""
+        packed, sealed = pair(relayed, self.terms.collector)
+        self.members = read_set(packed, self.peers, self.terms.collector)
+        self.owners = sorted_positions([self.me, *self.members])
+        self._check_enough(self.owners, "parties that shared their secrets")
+        rows = read_rows(sealed, (len(self.members), SEALED_BYTES), self.terms.collector)
+        self.held = np.empty((len(self.owners), SECRET_LIMBS), np.uint64)
+        self.held[self.owners == self.me] = self.own_share
+        opened = [
+            self._open(peer, row.tobytes()) for peer, row in zip(self.members, rows, strict=True)
+        ]
+        packed, shape = np.frombuffer(b"".join(opened), np.uint8), (len(opened), SECRET_LIMBS)
+        self.held[self.owners != self.me] = read_elements(packed, shape, self.terms.collector)
+
+    def mask(self, words: np.ndarray) -> tuple[int, Bytes]:
+        """The length and the packed elements of the masked vector; masks ``words`` in place.
+
+        y = x + PRG(b) + Σ_v ±PRG(s_v) modulo 2^bits, plus for peers before oneself (figure 4,
+        round 2). ``words``: the encoded vector, uint32, shape (length,).
+        """
+        masks.add(words, self.seed)
+        for peer in self.members:
+            seed = self._agree(peer, "mask")
+            masks.add(words, seed, sign=1 if self.me > peer else -1)
+        words &= np.uint32(2**self.terms.bits - 1)
+        return len(words), ring.pack(words, self.terms.bits)
+
+    def accept(self, survivors: object) -> bytes | None:
+        """Fix who is in the sum; returns the signature of it against an active adversary.
+
+        Raises ``UnmaskingRefused`` for fewer than ``threshold`` survivors, and for another set
+        than one accepted before: shares for both would reveal both secrets of those who differ.
+        """
+        alive = read_set(survivors, self.members, self.terms.collector)
+        if len(alive) + 1 < self.terms.threshold:
+            self._refuse(
+                f"at least threshold={self.terms.threshold} survivors are needed, "
+                f"got {len(alive) + 1}"
+            )
+        if self.accepted and not np.array_equal(alive, self.survivors):
+            self._refuse("the survivors must stay those accepted before, got another set")
+        self.survivors, self.accepted = alive, True
+        if not self.terms.active:
+            return None
+        return sign(self.credentials, self._agreed(), "survivor set")
+
+    def reveal(self, endorsements: object = None) -> tuple[Bytes, Bytes]:
+        """The shares of the survivors' self-mask seeds, and of the dropped peers' mask keys.
+
+        ``endorsements``, against an active adversary: which survivors signed the same set, and
+        their signatures. Raises ``UnmaskingRefused`` if with oneself they are fewer than
+        ``threshold``, or before ``accept``.
+        """
+        if not self.accepted:
+            self._refuse("the survivors must be accepted first")
+        if self.terms.active:
+            self._check_endorsements(endorsements)
+        alive = np.isin(self.owners, [self.me, *self.survivors])
+        seeds, keys = self.held[alive, :SEED_LIMBS], self.held[~alive, SEED_LIMBS:]
+        return pack_elements(seeds), pack_elements(keys)
+
+    def _read_roster(self, roster: object) -> None:
+        sender, count = self.terms.collector, len(self.terms.contributors)
+        packed, adverts = pair(roster, sender)
+        self.adverts = read_rows(adverts, (None, self.terms.advert_bytes), sender)
+        try:
+            peers = ring.unpack(packed, self.terms.positions_bits(), len(self.adverts))
+        except (ValueError, TypeError) as error:
+            raise malformed(sender, "the positions of its roster", error) from error
+        self.peers = peers.astype(np.int64)
+        ordered = bool(np.all(np.diff(self.peers) > 0)) and self.peers.max(initial=0) < count
+        if not ordered or self.me in self.peers:
+            wrong = ValueError(f"got {self.peers.tolist()}")
+            raise malformed(sender, "positions of other contributors, in order", wrong)
+        self._check_adverts()
+        self.channels = [self._agree(peer, "channel") for peer in self.peers]
+
+    def _check_adverts(self) -> None:
+        """All keys differ, none is one's own, and each is signed by its owner."""
+        rows = [row.tobytes() for row in self.adverts]
+        own = self.channel_keys.public + self.mask_keys.public
+        keys = [row[i : i + PUBLIC_BYTES] for row in [own, *rows] for i in (0, PUBLIC_BYTES)]
+        if len(set(keys)) != len(keys):
+            wrong = ValueError("a key is there twice")
+            raise malformed(self.terms.collector, "adverts of different keys", wrong)
+        for peer, row in zip(self.peers, rows, strict=True):
+            if self.terms.active:
+                name, keys_only = self.terms.contributors[peer], row[:KEYS_BYTES]
+                statement = self.terms.statement(name, keys_only)
+                verify(self.credentials, name, row[KEYS_BYTES:], statement, "key advert")
+
+    def _agree(self, peer: int, purpose: str) -> bytes:
+        """The key shared with ``peer``; an advert begins with the channel key."""
+        own = self.channel_keys if purpose == "channel" else self.mask_keys
+        start = 0 if purpose == "channel" else PUBLIC_BYTES
+        row = self.adverts[np.searchsorted(self.peers, peer)]
+        public = row[start : start + PUBLIC_BYTES].tobytes()
+        name = self.terms.contributors[peer]
+        try:
+            return self.terms.key(own, public, (self.name, name), purpose)
+        except ValueError as error:
+            raise malformed(name, "a public key", error) from error
+
+    def _open(self, peer: int, sealed: bytes) -> bytes:
+        """The packed share of both secrets of ``peer``."""
+        name, key = self.terms.contributors[peer], self.channels[np.searchsorted(self.peers, peer)]
+        try:
+            return key_agreement.open_sealed(key, sealed, self._direction(peer, self.me))
+        except ValueError as error:
+            raise malformed(name, "a share sealed for its reader", error) from error
+
+    def _direction(self, sender: int, receiver: int) -> bytes:
+        names = self.terms.contributors
+        return self.terms.statement("share", names[sender], names[receiver])
+
+    def _agreed(self) -> bytes:
+        """What the survivors sign: the set, and the keys of everybody who advertised some."""
+        own = self.channel_keys.public + self.mask_keys.public
+        keys = {
+            int(p): row[:KEYS_BYTES].tobytes()
+            for p, row in zip(self.peers, self.adverts, strict=True)
+        }
+        roster = [b"%d " % p + row for p, row in sorted({**keys, self.me: own}.items())]
+        names = [self.terms.contributors[p] for p in sorted([self.me, *self.survivors])]
+        return self.terms.statement(str(len(names)), *names, *roster)
+
+    def _check_endorsements(self, endorsements: object) -> None:
+        packed, signatures = pair(endorsements, self.terms.collector)
+        who = read_set(packed, self.survivors, self.terms.collector)
+        size = key_agreement.SIGNATURE_BYTES
+        rows = read_rows(signatures, (len(who), size), self.terms.collector)
+        if len(who) + 1 < self.terms.threshold:
+            self._refuse(
+                f"at least threshold={self.terms.threshold} parties must sign the survivors, "
+                f"got {len(who) + 1}"
+            )
+        agreed = self._agreed()
+        for peer, row in zip(who, rows, strict=True):
+            name = self.terms.contributors[peer]
+            verify(self.credentials, name, row.tobytes(), agreed, "survivor set")
+
+    def _check_enough(self, parties: Positions, what: str) -> None:
+        if len(parties) < self.terms.threshold:
+            rule = f"at least threshold={self.terms.threshold} {what}"
+            raise malformed(self.terms.collector, rule, ValueError(f"got {len(parties)}"))
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise UnmaskingRefused(
+            f"{self.name!r} reveals no shares to {self.terms.collector!r}: {why}",
+            [self.terms.collector],
+        )
