@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # package or top module: (floor, what it may import of refimpl)
 PRIMITIVES = {"arithmetic", "smc", "dp", "he"}
 LOWER = PRIMITIVES | {"network"}
-MIDDLE = LOWER | {"aggregation", "learning"}
+MIDDLE = LOWER | {"aggregation", "computation", "learning"}
 UPPER = MIDDLE | {"collaboration", "attacks"}
 MAY_IMPORT = {
     "arithmetic": set(),
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "network": {"arithmetic"},
     "learning": PRIMITIVES,
     "aggregation": LOWER,
+    "computation": LOWER,
     "collaboration": MIDDLE,
     "attacks": MIDDLE,
     "comparison": UPPER,
@@ -130,7 +131,7 @@ def test_importing_refimpl_loads_nothing_heavy():
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("package", ["arithmetic", "network", "aggregation"])
+@pytest.mark.parametrize("package", ["arithmetic", "smc", "network", "aggregation", "computation"])
 def test_the_lower_floors_load_no_torch(package):
     code = f"import refimpl.{package}, sys; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
