@@ -120,6 +120,9 @@ def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
     product. Uniform differences are as good as uniform coefficients, because either determine
     the other: Δ^k f(0) is k! a_k plus a sum of higher coefficients, and k! is not 0 modulo p.
     """
+    if differences.size < _BLOCK:  # few secrets and many parties: all differences in one step
+        _evaluate_at_once(np.concatenate([secret[np.newaxis], differences]), rows)
+        return
     column = [secret, *differences]
     spare = np.empty_like(secret)
     for row in rows:
@@ -130,6 +133,15 @@ def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
         if len(column) == 1:
             row[:] = secret
         column[0] = row
+
+
+def _evaluate_at_once(column: Elements, rows: Elements) -> None:
+    """``_evaluate`` where a call of numpy costs more than its additions. Changes ``column``."""
+    total, wrapped = np.empty_like(column[1:]), np.empty_like(column[1:])
+    for row in rows:
+        np.add(column[:-1], column[1:], out=total)
+        np.minimum(total, np.subtract(total, P, out=wrapped), out=column[:-1])  # modulo p
+        row[:] = column[0]
 
 
 def _check(xs: tuple[int, ...], values: list[Elements], threshold: int) -> None:
