@@ -45,7 +45,8 @@ def table(frame: "pd.DataFrame", caption: str, *, formats: Formats | None = None
 
 
 def _missing(value: object) -> bool:
-    return value is None or value != value or type(value).__name__ in {"NAType", "NaTType"}
+    # NA of pandas first: it refuses to be compared.
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or value != value
 
 
 def show_table(

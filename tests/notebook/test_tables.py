@@ -56,6 +56,14 @@ def test_plain_text_says_the_same(shown):
     ]
 
 
+def test_whatever_pandas_calls_missing_is_a_dash(shown):
+    frame = pd.DataFrame({"in the sum": pd.array([7, None], "Int64"), "date": [pd.NaT, pd.NaT]})
+    table(frame, "Missing")
+    html = BeautifulSoup(shown[0][1], "html.parser")
+    rows = [[cell.text for cell in row.find_all("td")] for row in html.tbody.find_all("tr")]
+    assert rows == [["7", "–"], ["–", "–"]]
+
+
 def test_every_level_of_the_index_is_a_row_header(shown):
     index = pd.MultiIndex.from_tuples([("ring", 3), ("ring", 4)], names=["graph", None])
     table(pd.DataFrame({1: [1, 2]}, index=index), "Graphs")
