@@ -28,6 +28,7 @@ that lies about who dropped out, or that builds the graph to its liking.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from math import ceil, inf, log
 from typing import NamedTuple
 
@@ -56,23 +57,21 @@ class Risk(NamedTuple):
 def parameters(
     clients: int, *, corrupt: float, dropout: float, sigma: float = 40, eta: float = 30
 ) -> Parameters:
-    """The smallest even k (or k = clients - 1, everybody), and the smallest t >= 2 for it.
+    """The smallest even k (or k = clients - 1, everybody), and the smallest t that goes with it.
 
-    ``corrupt`` (gamma) and ``dropout`` (delta) are fractions in [0, 1); n times each is rounded
-    up. Raises ValueError if not even the complete graph fulfils the conditions.
+    ``corrupt`` (gamma) and ``dropout`` (delta) are fractions in [0, 1). ``clients`` times each is
+    rounded up, and at least one client counts as corrupt: each is curious on its own. Raises
+    ValueError unless at least two honest clients stay. If they do, the complete graph serves.
     """
     gone = _gone(clients, corrupt, dropout)
-    for neighbours in [*range(2, clients - 1, 2), clients - 1]:
+
+    def thresholds(neighbours: int) -> NDArray:
         privacy, correctness = _risks(clients, neighbours, *gone)
-        # With a threshold of 1 each neighbour alone would hold the secrets.
-        enough = np.flatnonzero((privacy <= -sigma) & (correctness <= -eta))
-        enough = enough[enough >= 2]
-        if enough.size:
-            return Parameters(neighbours, int(enough[0]))
-    raise ValueError(
-        f"no threshold withstands corrupt={corrupt} and dropout={dropout} of clients={clients}: "
-        "lower them, or sigma and eta, or let more clients take part"
-    )
+        return np.flatnonzero((privacy <= -sigma) & (correctness <= -eta))
+
+    degrees = chain(range(2, clients - 1, 2), [clients - 1])
+    found = ((degree, thresholds(degree)) for degree in degrees)
+    return next(Parameters(degree, int(fitting[0])) for degree, fitting in found if fitting.size)
 
 
 def risk(clients: int, neighbours: int, threshold: int, *, corrupt: float, dropout: float) -> Risk:
@@ -149,13 +148,14 @@ def _gone(clients: int, corrupt: float, dropout: float) -> tuple[int, int]:
     for name, rate in (("corrupt", corrupt), ("dropout", dropout)):
         if not 0 <= rate < 1:
             raise ValueError(f"{name} must be a fraction between 0 and 1 (not 1), got {rate}")
-    counts = [ceil(rate * clients - 1e-9) for rate in (corrupt, dropout)]  # 0.07 * 100 > 7
-    if sum(counts) > clients - 2:
+    spying, lost = (ceil(rate * clients - 1e-9) for rate in (corrupt, dropout))  # 0.07 * 100 > 7
+    spying = max(1, spying)
+    if spying + lost > clients - 2:
         raise ValueError(
-            f"at least two honest clients must stay, but corrupt={corrupt} and dropout={dropout} "
-            f"of clients={clients} are {counts[0]} and {counts[1]}"
+            f"at least two honest clients must stay, but of clients={clients} up to {spying} are "
+            f"corrupt and {lost} drop out; lower corrupt={corrupt} or dropout={dropout}"
         )
-    return counts[0], counts[1]
+    return spying, lost
 
 
 def _degree(clients: int, neighbours: int) -> int:
