@@ -177,10 +177,10 @@ async def _sums(
 
 def _fields(payload: object, shapes: dict[str, Shape], *, sender: str) -> dict[str, Words]:
     """``payload`` if it holds exactly these arrays of ``uint64``; else MalformedMessage."""
-    if isinstance(payload, dict) and payload.keys() == shapes.keys():
+    if isinstance(payload, dict):
         arrays = payload.values()
-        right = (isinstance(array, np.ndarray) and array.dtype == np.uint64 for array in arrays)
-        if all(right) and {key: array.shape for key, array in payload.items()} == shapes:
+        words = all(isinstance(array, np.ndarray) and array.dtype == np.uint64 for array in arrays)
+        if words and {key: array.shape for key, array in payload.items()} == shapes:
             return payload
     raise MalformedMessage(f"{sender!r} must send uint64 arrays of the shapes {shapes}", [sender])
 

@@ -160,6 +160,21 @@ def test_steps_follow_each_other_in_one_round_and_in_rounds(parties):
             assert ring.to_signed(outcome.results[name]).tolist() == [243, -32]
 
 
+def test_the_seed_decides_every_message():
+    x, y = words(1, (3,)), words(2, (3,))
+    first, again, other = (
+        [
+            [array.tolist() for array in message.payload.values()]
+            for message in network.run(
+                roles(x, y, parties=3, shift=4, rng=randomness.seeded(seed))
+            ).transcript
+        ]
+        for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
+
+
 def test_numbers_without_dimensions():
     outcome = network.run(roles(np.uint64(2**63 + 3), np.uint64(5)))
     assert outcome.results["p0"].tolist() == (2**63 + 3) * 5 % 2**64
