@@ -31,7 +31,7 @@ from refimpl.aggregation.secure_aggregation_terms import (
 )
 from refimpl.arithmetic import ring
 from refimpl.smc import key_agreement, masks, shamir
-from refimpl.smc.key_agreement import PUBLIC_BYTES
+from refimpl.smc.key_agreement import PUBLIC_BYTES, Purpose
 
 
 class Participant:
@@ -49,7 +49,7 @@ class Participant:
         self.mask_keys = key_agreement.generate(credentials.rng)
         self.seed = credentials.rng.bytes(masks.SEED_BYTES)
         self.survivors: Positions = np.empty(0, np.int64)
-        self.accepted = False
+        self.masked = self.accepted = False
 
     def advertise(self) -> bytes:
         """Both public keys and, against an active adversary, the signature of them."""
@@ -75,8 +75,8 @@ class Participant:
         # Packed together for speed: the 8 limbs of a row fill whole bytes, 61 of them.
         packed = pack_elements(shares[holders != self.me]).reshape(len(self.peers), -1)
         sealed = [
-            key_agreement.seal(key, plaintext.tobytes(), self._direction(self.me, peer))
-            for key, plaintext, peer in zip(self.channels, packed, self.peers, strict=True)
+            key_agreement.seal(self.channels[peer], plaintext.tobytes(), self._reader(peer))
+            for peer, plaintext in zip(self.public, packed, strict=True)
         ]
         return np.frombuffer(b"".join(sealed), np.uint8).reshape(-1, SEALED_BYTES)
 
@@ -90,7 +90,8 @@ class Participant:
         self.held = np.empty((len(self.owners), SECRET_LIMBS), np.uint64)
         self.held[self.owners == self.me] = self.own_share
         opened = [
-            self._open(peer, row.tobytes()) for peer, row in zip(self.members, rows, strict=True)
+            self._open(peer, row.tobytes())
+            for peer, row in zip(self.members.tolist(), rows, strict=True)
         ]
         packed, shape = np.frombuffer(b"".join(opened), np.uint8), (len(opened), SECRET_LIMBS)
         self.held[self.owners != self.me] = read_elements(packed, shape, self.terms.collector)
@@ -99,12 +100,15 @@ class Participant:
         """The length and the packed elements of the masked vector; masks ``words`` in place.
 
         y = x + PRG(b) + Σ_v ±PRG(s_v) modulo 2^bits, plus for peers before oneself (figure 4,
-        round 2). ``words``: the encoded vector, uint32, shape (length,).
+        round 2). ``words``: the encoded vector, uint32, shape (length,). A second vector is a
+        ``ValueError``: under the same masks it would give away its difference from the first.
         """
+        if self.masked:
+            raise ValueError(f"{self.name!r} must mask one vector only: make a new Participant")
+        self.masked = True
         masks.add(words, self.seed)
-        for peer in self.members:
-            seed = self._agree(peer, "mask")
-            masks.add(words, seed, sign=1 if self.me > peer else -1)
+        for peer in self.members.tolist():
+            masks.add(words, self._agree(peer, "mask"), sign=1 if self.me > peer else -1)
         words &= np.uint32(2**self.terms.bits - 1)
         return len(words), ring.pack(words, self.terms.bits)
 
@@ -155,46 +159,46 @@ class Participant:
         if not ordered or self.me in self.peers:
             wrong = ValueError(f"got {self.peers.tolist()}")
             raise malformed(sender, "positions of other contributors, in order", wrong)
+        self.public = {
+            peer: (row[:PUBLIC_BYTES].tobytes(), row[PUBLIC_BYTES:KEYS_BYTES].tobytes())
+            for peer, row in zip(self.peers.tolist(), self.adverts, strict=True)
+        }
         self._check_adverts()
-        self.channels = [self._agree(peer, "channel") for peer in self.peers]
+        self.channels = {peer: self._agree(peer, "channel") for peer in self.public}
 
     def _check_adverts(self) -> None:
         """All keys differ, none is one's own, and each is signed by its owner."""
-        rows = [row.tobytes() for row in self.adverts]
-        own = self.channel_keys.public + self.mask_keys.public
-        keys = [row[i : i + PUBLIC_BYTES] for row in [own, *rows] for i in (0, PUBLIC_BYTES)]
+        own = self.channel_keys.public, self.mask_keys.public
+        keys = [key for pair_of_keys in (own, *self.public.values()) for key in pair_of_keys]
         if len(set(keys)) != len(keys):
             wrong = ValueError("a key is there twice")
             raise malformed(self.terms.collector, "adverts of different keys", wrong)
-        for peer, row in zip(self.peers, rows, strict=True):
-            if self.terms.active:
-                name, keys_only = self.terms.contributors[peer], row[:KEYS_BYTES]
-                statement = self.terms.statement(name, keys_only)
-                verify(self.credentials, name, row[KEYS_BYTES:], statement, "key advert")
+        if self.terms.active:
+            for (peer, public), row in zip(self.public.items(), self.adverts, strict=True):
+                name, signature = self.terms.contributors[peer], row[KEYS_BYTES:].tobytes()
+                statement = self.terms.statement(name, b"".join(public))
+                verify(self.credentials, name, signature, statement, "key advert")
 
-    def _agree(self, peer: int, purpose: str) -> bytes:
-        """The key shared with ``peer``; an advert begins with the channel key."""
-        own = self.channel_keys if purpose == "channel" else self.mask_keys
-        start = 0 if purpose == "channel" else PUBLIC_BYTES
-        row = self.adverts[np.searchsorted(self.peers, peer)]
-        public = row[start : start + PUBLIC_BYTES].tobytes()
+    def _agree(self, peer: int, purpose: Purpose) -> bytes:
+        """The key shared with ``peer`` for one purpose."""
+        own, which = (self.channel_keys, 0) if purpose == "channel" else (self.mask_keys, 1)
         name = self.terms.contributors[peer]
         try:
-            return self.terms.key(own, public, (self.name, name), purpose)
+            return self.terms.key(own, self.public[peer][which], (self.name, name), purpose)
         except ValueError as error:
             raise malformed(name, "a public key", error) from error
 
     def _open(self, peer: int, sealed: bytes) -> bytes:
         """The packed share of both secrets of ``peer``."""
-        name, key = self.terms.contributors[peer], self.channels[np.searchsorted(self.peers, peer)]
         try:
-            return key_agreement.open_sealed(key, sealed, self._direction(peer, self.me))
+            return key_agreement.open_sealed(self.channels[peer], sealed, self._reader(self.me))
         except ValueError as error:
+            name = self.terms.contributors[peer]
             raise malformed(name, "a share sealed for its reader", error) from error
 
-    def _direction(self, sender: int, receiver: int) -> bytes:
-        names = self.terms.contributors
-        return self.terms.statement("share", names[sender], names[receiver])
+    def _reader(self, receiver: int) -> bytes:
+        """Which of the two messages under a channel's key it is: the one for ``receiver``."""
+        return f"shares for {self.terms.contributors[receiver]}".encode()
 
     def _agreed(self) -> bytes:
         """What the survivors sign: the set, and the keys of everybody who advertised some."""

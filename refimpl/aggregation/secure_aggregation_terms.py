@@ -19,7 +19,7 @@ from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.network import MalformedMessage, NetworkError
 from refimpl.smc import key_agreement
-from refimpl.smc.key_agreement import KeyPair
+from refimpl.smc.key_agreement import KeyPair, Purpose
 from refimpl.smc.masks import SEED_BYTES
 
 Positions = NDArray[np.int64]
@@ -90,14 +90,16 @@ class Terms:
         """Length of the message with a contributor's keys."""
         return KEYS_BYTES + key_agreement.SIGNATURE_BYTES * self.active
 
-    def key(self, own: KeyPair, peer_public: bytes, names: tuple[str, str], purpose: str) -> bytes:
+    def key(
+        self, own: KeyPair, peer_public: bytes, names: tuple[str, str], purpose: Purpose
+    ) -> bytes:
         """The key that two contributors share for ``purpose``, "mask" or "channel"."""
         return key_agreement.agree(
             own,
             peer_public,
             round=self.round,
             names=names,
-            purpose=purpose,  # type: ignore[arg-type]
+            purpose=purpose,
             context=self.context,
         )
 
