@@ -25,7 +25,7 @@ from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.smc.additive import destination
 from refimpl.smc.decoding import InconsistentShares, wrong_rows
 
-_BLOCK = 1 << 13  # elements at a time: the differences of a block stay in the cache
+_BLOCK = 1 << 15  # elements at a time, all differences counted, so that they stay in the cache
 
 
 def share(
@@ -49,8 +49,9 @@ def share(
     shares = destination(out, (parties, *values.shape), values)
     rng = randomness.resolve(rng)
     flat, rows = values.reshape(-1), shares.reshape(parties, -1)
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
+    width = max(1, _BLOCK // threshold)
+    for start in range(0, flat.size, width):
+        block = slice(start, start + width)
         _evaluate(flat[block], rng.below(P, (threshold - 1, flat[block].size)), rows[:, block])
     return shares
 
@@ -120,24 +121,8 @@ def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
     product. Uniform differences are as good as uniform coefficients, because either determine
     the other: Δ^k f(0) is k! a_k plus a sum of higher coefficients, and k! is not 0 modulo p.
     """
-    if differences.size < _BLOCK:  # few secrets and many parties: all differences in one step
-        _evaluate_at_once(np.concatenate([secret[np.newaxis], differences]), rows)
-        return
-    column = [secret, *differences]
-    spare = np.empty_like(secret)
-    for row in rows:
-        for k in range(len(column) - 1):
-            into = row if k == 0 else column[k]
-            np.add(column[k], column[k + 1], out=into)
-            np.minimum(into, np.subtract(into, P, out=spare), out=into)  # modulo p
-        if len(column) == 1:
-            row[:] = secret
-        column[0] = row
-
-
-def _evaluate_at_once(column: Elements, rows: Elements) -> None:
-    """``_evaluate`` where a call of numpy costs more than its additions. Changes ``column``."""
-    total, wrapped = np.empty_like(column[1:]), np.empty_like(column[1:])
+    column = np.concatenate([secret[np.newaxis], differences])
+    total, wrapped = np.empty_like(differences), np.empty_like(differences)
     for row in rows:
         np.add(column[:-1], column[1:], out=total)
         np.minimum(total, np.subtract(total, P, out=wrapped), out=column[:-1])  # modulo p

@@ -20,7 +20,7 @@ from tests.smc.oracles import (
     polynomial,
 )
 
-BLOCK = shamir._BLOCK
+BLOCK = shamir._BLOCK // 3  # with threshold=3
 KNOWN = [1494, 329, 965, 176, 1188, 775]  # 1234 + 166 x + 94 x^2 modulo 1613 at x = 1, ..., 6
 elements = st.integers(0, P - 1) | st.sampled_from([0, 1, P - 1, P // 2])
 secrets = arrays.arrays(
