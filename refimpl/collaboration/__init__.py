@@ -11,6 +11,7 @@ from refimpl.collaboration.indirect import FedAvg, FedSGD
 from refimpl.collaboration.peer_to_peer import Gossip
 from refimpl.collaboration.run import Run
 from refimpl.collaboration.selective import SelectiveSGD
+from refimpl.collaboration.two_servers import TwoServers
 from refimpl.collaboration.weight_transmission import WeightTransmission
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "RingAllReduce",
     "Run",
     "SelectiveSGD",
+    "TwoServers",
     "WeightTransmission",
 ]
