@@ -16,6 +16,7 @@ from refimpl.aggregation.secure_aggregation_terms import (
     SEED_LIMBS,
     Bytes,
     Credentials,
+    ForgedMessage,
     Positions,
     Terms,
     UnmaskingRefused,
@@ -27,7 +28,6 @@ from refimpl.aggregation.secure_aggregation_terms import (
     read_set,
     sign,
     sorted_positions,
-    verify,
 )
 from refimpl.arithmetic import ring
 from refimpl.smc import key_agreement, masks, shamir
@@ -177,7 +177,7 @@ class Participant:
             for (peer, public), row in zip(self.public.items(), self.adverts, strict=True):
                 name, signature = self.terms.contributors[peer], row[KEYS_BYTES:].tobytes()
                 statement = self.terms.statement(name, b"".join(public))
-                verify(self.credentials, name, signature, statement, "key advert")
+                self._verify(name, signature, statement, "key advert")
 
     def _agree(self, peer: int, purpose: Purpose) -> bytes:
         """The key shared with ``peer`` for one purpose."""
@@ -224,7 +224,19 @@ class Participant:
         agreed = self._agreed()
         for peer, row in zip(who, rows, strict=True):
             name = self.terms.contributors[peer]
-            verify(self.credentials, name, row.tobytes(), agreed, "survivor set")
+            self._verify(name, row.tobytes(), agreed, "survivor set")
+
+    def _verify(self, name: str, signature: bytes, statement: bytes, what: str) -> None:
+        """Raise ``ForgedMessage`` unless ``name``, as the directory knows it, signed."""
+        try:
+            public = self.credentials.directory[name]
+            key_agreement.verify(public, signature, statement, purpose=what)
+        except (ValueError, KeyError) as error:
+            raise ForgedMessage(
+                f"the {what} that {self.terms.collector!r} showed {self.name!r} was not signed by "
+                f"{name!r}: one of the two lies",
+                [name, self.terms.collector],
+            ) from error
 
     def _check_enough(self, parties: Positions, what: str) -> None:
         if len(parties) < self.terms.threshold:

@@ -123,16 +123,6 @@ def sign(credentials: Credentials, statement: bytes, purpose: str) -> bytes:
     return key_agreement.sign(credentials.identity.private, statement, purpose=purpose)
 
 
-def verify(
-    credentials: Credentials, name: str, signature: bytes, statement: bytes, purpose: str
-) -> None:
-    """Raise ``ForgedMessage`` unless ``name``, as the directory knows it, signed."""
-    try:
-        key_agreement.verify(credentials.directory[name], signature, statement, purpose=purpose)
-    except (ValueError, KeyError) as error:
-        raise ForgedMessage(f"{name!r} did not sign this {purpose}", [name]) from error
-
-
 # --- the form of messages -----------------------------------------------------------------
 
 
