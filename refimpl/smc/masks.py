@@ -16,6 +16,7 @@ What leaks: a seed used for two vectors reveals their difference, so use each se
 hides a vector but does not protect it from change.
 """
 
+import threading
 from typing import Literal
 
 import numpy as np
@@ -27,8 +28,20 @@ from refimpl.arithmetic.checks import whole
 Words = NDArray[np.uint32]
 
 SEED_BYTES = 16  # an AES-128 key
-_BLOCK = 24 * 1024  # words at a time: 96 KiB of stream stay in the cache until they are added
+_BLOCK = 1 << 15  # words at a time: 128 KiB of stream stay in the cache until they are added
 _ZEROS = memoryview(bytes(4 * _BLOCK))  # encrypting zeros yields the bare stream
+_FROM_ZERO = modes.CTR(bytes(16))
+
+
+class _Buffer(threading.local):
+    """A block of each thread's own, because a fresh one for each mask may cost as much as AES."""
+
+    def __init__(self) -> None:
+        self.words = np.empty(_BLOCK, "<u4")
+        self.data = self.words.view(np.uint8).data
+
+
+_BUFFER = _Buffer()
 
 
 def add(total: Words, seed: bytes, *, sign: Literal[1, -1] = 1) -> None:
@@ -41,9 +54,8 @@ def add(total: Words, seed: bytes, *, sign: Literal[1, -1] = 1) -> None:
     if sign not in (1, -1):
         raise ValueError(f"sign must be 1 or -1, got {sign!r}")
     combine = np.add if sign == 1 else np.subtract
-    stream = Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor()
-    words = np.empty(min(_BLOCK, total.size), "<u4")
-    data = words.view(np.uint8).data
+    stream = Cipher(algorithms.AES(seed), _FROM_ZERO).encryptor()
+    words, data = _BUFFER.words, _BUFFER.data
     for start in range(0, total.size, _BLOCK):
         block = total[start : start + _BLOCK]
         stream.update_into(_ZEROS[: block.nbytes], data[: block.nbytes])
