@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from refimpl.aggregation import Group
-from refimpl.aggregation.interface import check_alike, check_vector
+from refimpl.aggregation import Group, Plain
+from refimpl.aggregation.interface import check_alike, check_protected, check_vector
 from refimpl.network import MalformedMessage
 
 
@@ -11,6 +11,7 @@ def test_a_group_is_a_collector_and_its_contributors(at_least):
     group = Group("server", ("a", "b", "c"), 4, at_least)
     assert (group.collector, group.contributors, group.round) == ("server", ("a", "b", "c"), 4)
     assert group.at_least == at_least
+    assert group.needed == (at_least or 3)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,31 @@ def test_a_group_is_a_collector_and_its_contributors(at_least):
 def test_a_group_that_cannot_be_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Group(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("count", "at_least", "threshold"),
+    [(3, None, 1), (3, 3, 3), (5, 3, 2), (5, 4, 4), (5, None, 5)],
+)
+def test_a_group_that_a_protected_sum_can_serve(count, at_least, threshold):
+    check_protected(Group("server", tuple("abcde"[:count]), 0, at_least), threshold)
+
+
+@pytest.mark.parametrize(
+    ("count", "at_least", "threshold", "message"),
+    [
+        (1, None, 1, "contributors of a protected sum must be at least 3, got 1 in the group of"),
+        (2, None, 1, "at least 3, got 2 in the group of collector 'server': .*aggregation.Plain"),
+        (3, None, 4, "threshold must be at most contributors=3 .*'server', got 4"),
+        (5, 2, 1, "at_least must be between 3 and contributors=5 .*'server', got 2"),
+        (5, 3, 4, "at_least must be between 4 and contributors=5 .* got 3: .*threshold=4"),
+    ],
+)
+def test_a_group_whose_sum_would_give_somebody_away_is_refused(count, at_least, threshold, message):
+    group = Group("server", tuple("abcde"[:count]), 0, at_least)
+    with pytest.raises(ValueError, match=message):
+        check_protected(group, threshold)
+    Plain().check(group)  # which protects nothing
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
