@@ -15,7 +15,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--data", type=click.Choice(DATA_SETS), default="digits", show_default=True)
-@click.option("--participants", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--participants", type=click.IntRange(4), default=10, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=20, show_default=True)
 @click.option(
     "--seeds", type=click.IntRange(1), default=3, show_default=True, help="Draws of the data."
@@ -66,8 +66,8 @@ def _table(title: str, metric: str, rows: list) -> object:
     from refimpl.notebook import human_bytes
 
     table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("topology", "technique", "method"):
-        table.add_column(name, min_width=12 if name == "topology" else len(name))
+    for name, width in (("topology", 12), ("technique", 11), ("method", 7)):
+        table.add_column(name, width=width)
     for name in (metric, "spread", "sent", "received", "messages", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, seconds in rows:

@@ -8,9 +8,10 @@ and from run to run: ``record`` writes them, with the rows, to the file of measu
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import networkx
     import pandas
 
     from refimpl.collaboration import Run
@@ -31,15 +32,46 @@ def entries() -> tuple[Entry, ...]:
     """The rows of the matrix, in its order."""
     from functools import partial
 
-    from refimpl.collaboration import Central, FedAvg, Gossip, direct, indirect, peer_to_peer
+    from refimpl.aggregation import SecretSharing, SecureAggregation
+    from refimpl.collaboration import (
+        Central,
+        FedAvg,
+        Gossip,
+        TwoServers,
+        direct,
+        indirect,
+        peer_to_peer,
+        two_servers,
+    )
 
+    def on_shares(task: "Task", **options: Any) -> "Run":
+        options["rounds"] = 1  # it has no more to do
+        return direct.train(two_servers.linear(task), method=TwoServers(), **options)
+
+    fedavg = partial(indirect.train, method=FedAvg())
+    gossip = partial(peer_to_peer.train, method=Gossip(graph=four_neighbours))
+    shared = {"aggregation": SecretSharing()}
+    masked = {"aggregation": SecureAggregation(bound=16.0)}
     return (
         Entry("direct", "none", "central SGD", partial(direct.train, method=Central())),
-        Entry("indirect", "none", "FedAvg", partial(indirect.train, method=FedAvg())),
-        Entry(
-            "peer-to-peer", "none", "gossip on a ring", partial(peer_to_peer.train, method=Gossip())
-        ),
+        Entry("direct", "two servers", "least squares", on_shares),
+        Entry("indirect", "none", "FedAvg", fedavg),
+        Entry("indirect", "shares", "FedAvg", partial(fedavg, **shared)),
+        Entry("indirect", "masks", "FedAvg", partial(fedavg, **masked)),
+        Entry("peer-to-peer", "none", "gossip", gossip),
+        Entry("peer-to-peer", "shares", "gossip", partial(gossip, **shared)),
+        Entry("peer-to-peer", "masks", "gossip", partial(gossip, **masked)),
     )
+
+
+def four_neighbours(nodes: int) -> "networkx.Graph":
+    """A random graph in which each has four neighbours; up to five nodes, the complete graph.
+
+    A protected sum needs three contributors, so a ring has too few.
+    """
+    from refimpl.network import topology
+
+    return topology.complete(nodes) if nodes <= 5 else topology.random_regular(nodes, 4, seed=0)
 
 
 def matrix(

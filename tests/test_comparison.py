@@ -3,20 +3,41 @@ import statistics
 import pytest
 
 from refimpl import comparison, learning
-from refimpl.collaboration import Central, FedAvg, Gossip, direct, indirect, peer_to_peer
+from refimpl.aggregation import SecretSharing, SecureAggregation
+from refimpl.collaboration import (
+    Central,
+    FedAvg,
+    Gossip,
+    TwoServers,
+    direct,
+    indirect,
+    peer_to_peer,
+    two_servers,
+)
+from refimpl.network import topology
 from tests.collaboration.oracles import toy
 
-OURS = {
-    ("direct", "none"): (direct.train, Central()),
-    ("indirect", "none"): (indirect.train, FedAvg()),
-    ("peer-to-peer", "none"): (peer_to_peer.train, Gossip()),
-}
+
+def rows():
+    """Each row of the matrix for four participants, trained by hand: key, task changed, run."""
+    gossip = Gossip(graph=topology.complete)
+    shared, masked = SecretSharing(), SecureAggregation(bound=16.0)
+    return {
+        ("direct", "none"): (direct.train, Central(), None),
+        ("direct", "two servers"): (direct.train, TwoServers(), None),
+        ("indirect", "none"): (indirect.train, FedAvg(), None),
+        ("indirect", "shares"): (indirect.train, FedAvg(), shared),
+        ("indirect", "masks"): (indirect.train, FedAvg(), masked),
+        ("peer-to-peer", "none"): (peer_to_peer.train, gossip, None),
+        ("peer-to-peer", "shares"): (peer_to_peer.train, gossip, shared),
+        ("peer-to-peer", "masks"): (peer_to_peer.train, gossip, masked),
+    }
 
 
 def test_a_row_for_each_topology_with_what_its_runs_measured():
     task = toy((5, 9, 14, 6))
     table = comparison.matrix(lambda seed: task, rounds=4, seeds=(3, 5))
-    assert table.index.tolist() == list(OURS)
+    assert table.index.tolist() == list(rows())
     assert table.columns.tolist() == [
         "method",
         "accuracy",
@@ -26,9 +47,12 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
         "messages",
         "rounds",
     ]
-    for key, (train, method) in OURS.items():
-        row = table.loc[key]
-        runs = [train(task, rounds=4, method=method, seed=seed) for seed in (3, 5)]
+    for key, (train, method, aggregation) in rows().items():
+        row, options = table.loc[key], {"aggregation": aggregation} if aggregation else {}
+        one_round = isinstance(method, TwoServers)
+        mine = two_servers.linear(task) if one_round else task
+        rounds = 1 if one_round else 4
+        runs = [train(mine, rounds=rounds, method=method, seed=seed, **options) for seed in (3, 5)]
         scores = [run.accuracy for run in runs]
         assert row["accuracy"] == pytest.approx(statistics.fmean(scores))
         assert row["spread"] == pytest.approx(abs(scores[0] - scores[1]))
@@ -37,8 +61,18 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
         assert row["bytes sent"] == round(sum(sent[name] for name in people) / 4)
         assert row["bytes received"] == round(sum(received[name] for name in people) / 4)
         assert row["messages"] == len(runs[0].transcript)
-        assert row["rounds"] == 4
-    assert table["method"].tolist() == ["central SGD", "FedAvg", "gossip on a ring"]
+        assert row["rounds"] == rounds
+    assert table["method"].tolist() == [
+        *("central SGD", "least squares"),
+        *("FedAvg", "FedAvg", "FedAvg"),
+        *("gossip", "gossip", "gossip"),
+    ]
+
+
+@pytest.mark.parametrize(("nodes", "degree"), [(4, 3), (5, 4), (6, 4), (10, 4), (25, 4)])
+def test_gossip_runs_where_a_protected_sum_has_three_contributors(nodes, degree):
+    graph = comparison.four_neighbours(nodes)
+    assert [graph.degree(node) for node in range(nodes)] == [degree] * nodes
 
 
 def test_rows_come_with_the_median_seconds_of_their_runs(monkeypatch):
@@ -67,8 +101,8 @@ def test_progress_wraps_the_entries_and_may_see_each_done():
             seen.append(entry.topology)
             yield entry
 
-    comparison.matrix(lambda seed: toy(), rounds=1, seeds=[0], progress=progress)
-    assert seen == ["direct", "indirect", "peer-to-peer"]
+    comparison.matrix(lambda seed: toy((5,) * 4), rounds=1, seeds=[0], progress=progress)
+    assert seen == [topology for topology, _ in rows()]
 
 
 def test_ten_hospitals_with_digits_are_the_default(monkeypatch):
@@ -76,7 +110,7 @@ def test_ten_hospitals_with_digits_are_the_default(monkeypatch):
 
     def digits(**options):
         asked.append(options)
-        return toy()
+        return toy((5,) * 4)
 
     monkeypatch.setattr(learning, "digits", digits)
     comparison.matrix(rounds=1, seeds=[0, 4])
@@ -84,8 +118,9 @@ def test_ten_hospitals_with_digits_are_the_default(monkeypatch):
 
 
 def test_each_seed_draws_its_own_data():
-    drawn = comparison.matrix(lambda seed: toy(seed=seed), rounds=2, seeds=(1, 2))
-    runs = [direct.train(toy(seed=seed), rounds=2, seed=seed) for seed in (1, 2)]
+    sizes = (5, 9, 14, 6)
+    drawn = comparison.matrix(lambda seed: toy(sizes, seed=seed), rounds=2, seeds=(1, 2))
+    runs = [direct.train(toy(sizes, seed=seed), rounds=2, seed=seed) for seed in (1, 2)]
     mean = statistics.fmean(run.accuracy for run in runs)
     assert drawn.loc[("direct", "none"), "accuracy"] == pytest.approx(mean)
     assert runs[0].accuracy != runs[1].accuracy  # so that one draw for both would show
