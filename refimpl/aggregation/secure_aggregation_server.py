@@ -184,12 +184,19 @@ class Collector:
         for xs, group in together.items():
             table = np.stack([shares[owner][1] for owner in group], axis=1)
             try:
-                limbs = shamir.reconstruct(zip(xs, table, strict=True), self.terms.threshold)
-                found = [key_agreement.from_limbs(row, length) for row in limbs]
-            except ValueError as error:
-                raise self._disagreement(group, xs, error) from error
-            secrets.update(zip(group, found, strict=True))
+                secrets.update(zip(group, self._rebuilt(xs, table, length), strict=True))
+            except ValueError:
+                for column, owner in enumerate(group):  # whose secret is it?
+                    try:
+                        self._rebuilt(xs, table[:, column : column + 1], length)
+                    except ValueError as error:
+                        raise self._disagreement(owner, error) from error
         return secrets
+
+    def _rebuilt(self, xs: tuple[int, ...], table: Elements, length: int) -> list[bytes]:
+        """The secrets of ``length`` bytes; ``table``: shares of shape (x, owners, limbs)."""
+        limbs = shamir.reconstruct(zip(xs, table, strict=True), self.terms.threshold)
+        return [key_agreement.from_limbs(row, length) for row in limbs]
 
     def _xs(self, owner: int, holders: Positions) -> tuple[int, ...]:
         """The x of the shares of ``owner`` that ``holders`` revealed, if they are enough."""
@@ -203,18 +210,15 @@ class Collector:
             )
         return tuple((np.searchsorted(everybody, holders) + 1).tolist())
 
-    def _disagreement(
-        self, owners: list[int], xs: tuple[int, ...], error: ValueError
-    ) -> MalformedMessage:
+    def _disagreement(self, owner: int, error: ValueError) -> MalformedMessage:
         """Either the holder of a wrong share lied, or the owner whose secret it is a share of."""
-        names = [self._name(owner) for owner in owners]
         rows = error.rows if isinstance(error, InconsistentShares) else ()
-        liars = [self._name(self._holders(owners[0])[x - 1]) for x in rows]
+        liars = [self._name(self._holders(owner)[x - 1]) for x in rows]
         who = f"held by {liars} " if liars else ""
         return MalformedMessage(
-            f"the shares {who}of the secrets of {names} are wrong, or were made wrong by their "
-            f"owner: {error}",
-            liars or names,
+            f"the shares {who}of a secret of {self._name(owner)!r} are wrong, or were made wrong "
+            f"by it: {error}",
+            liars or [self._name(owner)],
         )
 
     def _holders(self, owner: int) -> Positions:
