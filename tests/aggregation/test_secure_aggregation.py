@@ -114,6 +114,20 @@ def test_keys_and_masks_are_fresh_in_every_sum(aggregation):
     assert len(set(masked)) == len(masked)
 
 
+def test_reused_keys_would_be_noticed(monkeypatch):
+    """Planted: whoever takes part again has the keys and the self-mask of the last time."""
+    first, right = {}, Participant.__init__
+
+    def same(self, name, *rest):
+        right(self, name, *rest)
+        kept = first.setdefault(name, self)
+        self.seed, self.mask_keys, self.channel_keys = kept.seed, kept.mask_keys, kept.channel_keys
+
+    monkeypatch.setattr(Participant, "__init__", same)
+    with pytest.raises(AssertionError, match="len"):
+        test_keys_and_masks_are_fresh_in_every_sum(SecureAggregation())
+
+
 @pytest.mark.parametrize(
     ("change", "purpose", "ends"),
     [
