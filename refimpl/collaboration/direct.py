@@ -7,7 +7,7 @@ ordinary central training: minibatch SGD, w ← w − α ∇L(w; batch), on the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from refimpl.collaboration.run import (
 from refimpl.learning import Examples, Model, Task
 from refimpl.network import Fault, Link, MalformedMessage
 from refimpl.network.runner import Role
+
+
+class Method(Protocol):
+    """A way to learn from uploaded examples."""
+
+    def direct_roles(self, setting: Setting) -> dict[str, Role]:
+        """The role of every participant and of the server."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +117,7 @@ def train(
     task: Task,
     *,
     rounds: int = 20,
-    method: Central | None = None,
+    method: Method | None = None,
     seed: int = 0,
     at_least: int | None = None,
     faults: Sequence[Fault] = (),
