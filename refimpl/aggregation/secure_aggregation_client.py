@@ -20,6 +20,7 @@ from refimpl.aggregation.secure_aggregation_terms import (
     Positions,
     Terms,
     UnmaskingRefused,
+    check_bytes,
     malformed,
     pack_elements,
     pair,
@@ -151,8 +152,9 @@ class Participant:
         packed, adverts = pair(roster, sender)
         self.adverts = read_rows(adverts, (None, self.terms.advert_bytes), sender)
         try:
-            peers = ring.unpack(packed, self.terms.positions_bits(), len(self.adverts))
-        except (ValueError, TypeError) as error:
+            bits = self.terms.positions_bits()
+            peers = ring.unpack(check_bytes(packed), bits, len(self.adverts))
+        except ValueError as error:
             raise malformed(sender, "the positions of its roster", error) from error
         self.peers = peers.astype(np.int64)
         ordered = bool(np.all(np.diff(self.peers) > 0)) and self.peers.max(initial=0) < count

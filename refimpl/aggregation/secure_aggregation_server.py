@@ -191,6 +191,7 @@ class Collector:
                         self._rebuilt(xs, table[:, column : column + 1], length)
                     except ValueError as error:
                         raise self._disagreement(owner, error) from error
+                raise
         return secrets
 
     def _rebuilt(self, xs: tuple[int, ...], table: Elements, length: int) -> list[bytes]:

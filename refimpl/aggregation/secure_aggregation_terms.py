@@ -156,7 +156,7 @@ def read_elements(packed: object, shape: tuple[int, int], sender: str) -> Elemen
 def read_rows(rows: object, shape: tuple[int | None, int], sender: str) -> Bytes:
     """``rows`` if they are bytes in an array of ``shape`` (None: any number of rows)."""
     try:
-        array = check_bytes(rows)
+        array = check_bytes(rows, 2)
         count = len(array) if shape[0] is None else shape[0]
         if array.shape != (count, shape[1]):
             raise ValueError(f"got shape {array.shape}")
@@ -172,10 +172,11 @@ def pair(payload: object, sender: str) -> tuple:
     return payload
 
 
-def check_bytes(value: object) -> Bytes:
-    """``value`` if it is an array of bytes; else ValueError."""
-    if not isinstance(value, np.ndarray) or value.dtype != np.uint8:
-        raise ValueError(f"got {getattr(value, 'dtype', type(value).__name__)}")
+def check_bytes(value: object, dimensions: int = 1) -> Bytes:
+    """``value`` if it is an array of bytes, of one dimension or two; else ValueError."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != dimensions:
+        found = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else value
+        raise ValueError(f"it must be an array of bytes, got {found!r:.80}")
     return value
 
 

@@ -19,7 +19,7 @@ from refimpl.aggregation import secure_aggregation_roles as roles
 from refimpl.aggregation.secure_aggregation_client import Participant
 from refimpl.arithmetic import randomness, ring
 from refimpl.network import codec
-from refimpl.smc import masks
+from refimpl.smc import masks, shamir
 from tests.aggregation.secure import VERSIONS, names, summed, topics
 
 LENGTH, BITS = 2**17, 19  # 6 values of 16 bits add up to 19
@@ -173,6 +173,24 @@ def test_shares_of_the_secrets_travel_sealed():
     private += [p.channel_keys.private for p in made.values()]
     whole = b"".join(codec.encode(m.payload).join() for m in outcome.transcript)
     assert not any(secret in whole for secret in private)
+
+
+@every_version
+def test_a_secret_takes_threshold_shares_and_no_fewer(version):
+    """Of the seed and of the key: with one share fewer, what comes out is another number."""
+    _, made = observed(VERSIONS[version], np.zeros((COUNT, 3)))
+    threshold = VERSIONS[version].plan(COUNT).threshold
+    for owner in made.values():
+        holders = sorted([owner.me, *owner.peers.tolist()])
+        shares = {}
+        for x, holder in enumerate(holders, 1):
+            party = made[names(COUNT)[holder]]
+            shares[x] = party.held[party.owners.tolist().index(owner.me)]
+        limbs = [client.key_agreement.to_limbs(s) for s in (owner.seed, owner.mask_keys.private)]
+        secret = np.concatenate(limbs)
+        assert np.array_equal(shamir.reconstruct(shares, threshold), secret)
+        few = dict(list(shares.items())[: threshold - 1])
+        assert not (shamir.reconstruct(few) == secret).any()
 
 
 # --- planted faults that the exact sums do not notice, as the masks still come off ---------------
