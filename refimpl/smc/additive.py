@@ -37,7 +37,7 @@ def share(
     rng: CryptoGenerator | None = None,
     out: Words | None = None,
 ) -> Words:
-    """Split ``secret`` into one share a party: ``uint64`` of shape (parties, *secret.shape).
+    """Split ``secret`` into one share a party: ``uint64`` of shape ``(parties, *secret.shape)``.
 
     ``secret``: integers of up to 64 bits, negative ones as two's complement. ``parties``: at
     least 2. ``out``: a C-contiguous ``uint64`` array of the result's shape, filled and returned.
@@ -59,8 +59,9 @@ def share(
 def reconstruct(shares: Sequence[ArrayLike] | Words, *, parties: int | None = None) -> Words:
     """The secret, a ``uint64`` array: the sum of all shares modulo 2^64.
 
-    ``shares``: the rows of ``share``, in any order. A missing or changed share makes the result
-    uniformly random, and nothing here can tell; ``parties``, if given, is how many there must be.
+    ``shares``: the rows of ``share``, in any order. A missing share makes the result uniformly
+    random, one changed by d makes it larger by d, and nothing here can tell; ``parties``, if
+    given, is how many there must be.
     Raises ValueError for fewer than two shares, a number other than ``parties``, or shares that
     are not ``uint64`` arrays of one shape.
     """

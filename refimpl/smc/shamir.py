@@ -36,7 +36,7 @@ def share(
     rng: CryptoGenerator | None = None,
     out: Elements | None = None,
 ) -> Elements:
-    """One share a party, ``uint64`` of shape (parties, *secret.shape): row i is f(i + 1).
+    """One share a party, ``uint64`` of shape ``(parties, *secret.shape)``: row i is f(i + 1).
 
     ``secret``: field elements, integers in [0, p). ``parties``: at least 2. ``threshold`` t: how
     many shares are needed, 1 to parties; with 1 every share is the secret. ``out``: a C-contiguous
