@@ -185,13 +185,10 @@ class SecureAggregation(Masked):
             raise ValueError(f"threshold must be between 2 and contributors={n}, got {threshold}")
         tolerated = 2 * threshold - n - 1 if self._signs else threshold - 1
         if tolerated < (self.colluders or 0):
-            rule = (
-                f"2 * threshold > contributors={n} + colluders"
-                if self._signs
-                else ("threshold > colluders")
-            )
+            active = f"2 * threshold > contributors={n} + colluders"
             raise ValueError(
-                f"against an {self.adversary} collector {rule} must hold, got threshold="
+                f"against an {self.adversary} collector "
+                f"{active if self._signs else 'threshold > colluders'} must hold, got threshold="
                 f"{threshold}, colluders={self.colluders or 0}: raise the threshold to at least "
                 f"{self._least(n)}"
             )
@@ -239,6 +236,9 @@ class SecAggPlus(Masked):
                 f"neighbours and threshold must be given together, or neither, got "
                 f"{self.neighbours} and {self.threshold}"
             )
+        for name, rate in (("corrupt", self.corrupt), ("dropout", self.dropout)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"{name} must be a fraction between 0 and 1 (not 1), got {rate}")
         if self.neighbours is not None and self.threshold is not None:
             whole("neighbours", self.neighbours, 2)
             whole("threshold", self.threshold, 2, self.neighbours)

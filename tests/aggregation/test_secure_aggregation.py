@@ -255,6 +255,8 @@ def one_among(count, length):
         (partial(SecAggPlus, neighbours=4), "neighbours and threshold must be given together"),
         (partial(SecAggPlus, neighbours=4, threshold=5), "threshold must be .* between 2 and 4"),
         (partial(SecAggPlus, neighbours=1, threshold=2), "neighbours must be .* at least 2"),
+        (partial(SecAggPlus, dropout=1.0), r"dropout must be a fraction between .* got 1\.0"),
+        (partial(SecAggPlus, corrupt=-0.1), r"corrupt must be a fraction between .* got -0\.1"),
     ],
 )
 def test_parameters_that_nothing_fits_are_refused(make, message):
