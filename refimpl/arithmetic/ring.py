@@ -75,13 +75,13 @@ def matmul(a: ArrayLike, b: ArrayLike, bits: int = WORD) -> Words:
     _cut(x, rows.swapaxes(0, 1))  # a row of a_0, a_1, a_2
     _cut(y, columns[::-1])  # over each other, b_2, b_1, b_0
     product = np.zeros((m, n), np.uint64)
-    for s in range(3):  # [a_0 .. a_s] times [b_s; ..; b_0] is the inner sum of the formula
+    for s in (2, 1, 0):  # [a_0 .. a_s] times [b_s; ..; b_0] is the inner sum of the formula
         left = rows.reshape(m, 3 * k)[:, : (s + 1) * k]
         right = columns.reshape(3 * k, n)[(2 - s) * k :]
+        product <<= np.uint64(_LIMB)
         for start in range(0, len(right), _INNER):
             block = slice(start, start + _INNER)
-            exact = (left[:, block] @ right[block]).astype(np.int64)
-            product += exact.view(np.uint64) << (_LIMB * s)
+            product += (left[:, block] @ right[block]).astype(np.int64).view(np.uint64)
     return _masked(product, bits)
 
 

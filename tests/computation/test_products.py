@@ -194,7 +194,7 @@ def payload_bits(transcript, *topics):
 
 @pytest.mark.parametrize("length", [1, 10, 1000])
 def test_a_dot_product_costs_secureml_s_bits_online(length):
-    """4·n·l in all, for two parties and l = 64 bits (SecureML, Table of costs)."""
+    """4·n·l in all, for two parties and l = 64 bits, as SecureML reports."""
     outcome = network.run(roles(words(1, (length,)), words(2, (length,)), "dot"))
     assert payload_bits(outcome.transcript, "differences") == 4 * length * 64
     assert len(outcome.transcript.select(topic="differences")) == 2
