@@ -139,24 +139,13 @@ def roles(
     more rows than the fixed point allows.
     """
     model, parameters = task.model, task.initial_parameters()
-    if not isinstance(model, MLP) or len(model.widths) != 2:
-        raise ValueError(
-            f"TwoServers fits linear models, got {model}: give it two_servers.linear(task), or a "
-            "task made with hidden=()"
-        )
-    if {SECOND, DEALER} & {*task.participants}:
-        raise ValueError(f"participants must have other names than {SECOND!r} and {DEALER!r}")
-    group = Group(SERVER, task.participants, 0, at_least)
-    check_protected(group)
-    rows = {name: len(examples) for name, examples in task.data.items()}
-    method.check_rows(sum(rows.values()))
+    public = _checked(task, method, at_least)
     found: dict[str, Role] = {
         name: partial(
             participant, examples=examples, method=method, model=model, parameters=parameters
         )
         for name, examples in task.data.items()
     }
-    public = Public(rows, model.inputs, model.outputs, group.needed)
 
     def report_all(parameters: np.ndarray) -> None:
         for round in range(rounds):
@@ -168,6 +157,23 @@ def roles(
     found[SECOND] = partial(second_server, public=public)
     found[DEALER] = partial(dealer, public=public)
     return found
+
+
+def _checked(task: Task, method: TwoServers, at_least: int | None) -> Public:
+    """What is public of ``task``, if this method can serve it; else ValueError."""
+    model = task.model
+    if not isinstance(model, MLP) or len(model.widths) != 2:
+        raise ValueError(
+            f"TwoServers fits linear models, got {model}: give it two_servers.linear(task), or a "
+            "task made with hidden=()"
+        )
+    if {SECOND, DEALER} & {*task.participants}:
+        raise ValueError(f"participants must have other names than {SECOND!r} and {DEALER!r}")
+    group = Group(SERVER, task.participants, 0, at_least)
+    check_protected(group)
+    rows = {name: len(examples) for name, examples in task.data.items()}
+    method.check_rows(sum(rows.values()))
+    return Public(rows, model.inputs, model.outputs, group.needed)
 
 
 async def participant(
