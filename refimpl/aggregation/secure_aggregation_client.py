@@ -50,7 +50,8 @@ class Participant:
         self.mask_keys = key_agreement.generate(credentials.rng)
         self.seed = credentials.rng.bytes(masks.SEED_BYTES)
         self.survivors: Positions = np.empty(0, np.int64)
-        self.masked = self.accepted = False
+        self.accepted = False
+        self._done: set[str] = set()
 
     def advertise(self) -> bytes:
         """Both public keys and, against an active adversary, the signature of them."""
@@ -63,8 +64,10 @@ class Participant:
         """The peers' sealed shares of both secrets, a row each: uint8, (peers, SEALED_BYTES).
 
         ``roster``: the peers' positions and their adverts. Own share and peers' are rows of one
-        Shamir sharing, x = 1, 2, … in the order of positions.
+        Shamir sharing, x = 1, 2, … in the order of positions. A second roster is a
+        ``ValueError``: what is sealed twice under one key can be read.
         """
+        self._once("share its secrets")
         self._read_roster(roster)
         holders = sorted_positions([self.me, *self.peers])
         self._check_enough(holders, "holders of shares")
@@ -104,9 +107,7 @@ class Participant:
         round 2). ``words``: the encoded vector, uint32, shape (length,). A second vector is a
         ``ValueError``: under the same masks it would give away its difference from the first.
         """
-        if self.masked:
-            raise ValueError(f"{self.name!r} must mask one vector only: make a new Participant")
-        self.masked = True
+        self._once("mask one vector")
         masks.add(words, self.seed)
         for peer in self.members.tolist():
             masks.add(words, self._agree(peer, "mask"), sign=1 if self.me > peer else -1)
@@ -204,12 +205,8 @@ class Participant:
 
     def _agreed(self) -> bytes:
         """What the survivors sign: the set, and the keys of everybody who advertised some."""
-        own = self.channel_keys.public + self.mask_keys.public
-        keys = {
-            int(p): row[:KEYS_BYTES].tobytes()
-            for p, row in zip(self.peers, self.adverts, strict=True)
-        }
-        roster = [b"%d " % p + row for p, row in sorted({**keys, self.me: own}.items())]
+        public = {**self.public, self.me: (self.channel_keys.public, self.mask_keys.public)}
+        roster = [b"%d " % peer + b"".join(keys) for peer, keys in sorted(public.items())]
         names = [self.terms.contributors[p] for p in sorted([self.me, *self.survivors])]
         return self.terms.statement(str(len(names)), *names, *roster)
 
@@ -244,6 +241,11 @@ class Participant:
         if len(parties) < self.terms.threshold:
             rule = f"at least threshold={self.terms.threshold} {what}"
             raise malformed(self.terms.collector, rule, ValueError(f"got {len(parties)}"))
+
+    def _once(self, what: str) -> None:
+        if what in self._done:
+            raise ValueError(f"{self.name!r} must {what} once only: make a new Participant")
+        self._done.add(what)
 
     def _refuse(self, why: str) -> NoReturn:
         raise UnmaskingRefused(

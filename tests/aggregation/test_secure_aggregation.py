@@ -356,16 +356,20 @@ def test_credentials_of_another_aggregation_are_refused():
         EVERYBODY[0]._terms(group, None)
 
 
-def test_a_participant_masks_one_vector_only():
-    words = np.zeros(3, np.uint32)
+def test_a_participant_shares_once_and_masks_one_vector_only():
     aggregation = SecureAggregation()
     credentials = aggregation.setup(["a"])["a"]
-    me = Participant(
-        "a", aggregation._terms(Group("s", ("a", "b", "c"), 0), credentials), credentials
-    )
-    me.members = np.empty(0, np.int64)
+    terms = aggregation._terms(Group("s", ("a", "b", "c"), 0), credentials)
+    parties = {name: Participant(name, terms, credentials) for name in terms.contributors}
+    state = Collector(terms, aggregation._graph(terms, credentials))
+    rosters = state.rosters({name: party.advertise() for name, party in parties.items()})
+    me, shares = parties["a"], {n: party.share(rosters[n]) for n, party in parties.items()}
+    with pytest.raises(ValueError, match="'a' must share its secrets once only"):
+        me.share(rosters["a"])
+    me.open(state.relay(shares)["a"])
+    words = np.zeros(3, np.uint32)
     me.mask(words)
-    with pytest.raises(ValueError, match="'a' must mask one vector only"):
+    with pytest.raises(ValueError, match="'a' must mask one vector once only"):
         me.mask(words)
 
 
