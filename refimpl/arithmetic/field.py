@@ -35,7 +35,8 @@ def elements(values: ArrayLike) -> Elements:
     """Integers that already lie in [0, p), as a ``uint64`` array; ValueError for any other."""
     array = np.asarray(values)
     _require_integers(array)
-    if array.min(initial=0) < 0 or array.max(initial=0) >= P:
+    below = array.dtype.kind == "i" and array.min(initial=0) < 0
+    if below or array.max(initial=0) >= P:
         wrong = (array < 0) | (array >= P)
         where = f" at index {tuple(map(int, np.argwhere(wrong)[0]))}" if array.ndim else ""
         raise ValueError(

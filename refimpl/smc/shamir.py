@@ -25,7 +25,7 @@ from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.smc.additive import destination
 from refimpl.smc.decoding import InconsistentShares, wrong_rows
 
-_BLOCK = 1 << 15  # elements at a time, all differences counted, so that they stay in the cache
+_BLOCK = 3 << 14  # elements at a time, all differences counted, so that they stay in the cache
 
 
 def share(
@@ -121,12 +121,19 @@ def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
     product. Uniform differences are as good as uniform coefficients, because either determine
     the other: Δ^k f(0) is k! a_k plus a sum of higher coefficients, and k! is not 0 modulo p.
     """
-    column = np.concatenate([secret[np.newaxis], differences])
-    total, wrapped = np.empty_like(differences), np.empty_like(differences)
+    if not len(differences):  # threshold 1: f is constant
+        rows[:] = secret
+        return
+    before = secret
     for row in rows:
-        np.add(column[:-1], column[1:], out=total)
-        np.minimum(total, np.subtract(total, P, out=wrapped), out=column[:-1])  # modulo p
-        row[:] = column[0]
+        _add(before, differences[0], row)
+        _add(differences[:-1], differences[1:], differences[:-1])
+        before = row
+
+
+def _add(a: Elements, b: Elements, out: Elements) -> None:
+    total = a + b
+    np.minimum(total, total - np.uint64(P), out=out)  # modulo p; see ``field``
 
 
 def _check(xs: tuple[int, ...], values: list[Elements], threshold: int) -> None:

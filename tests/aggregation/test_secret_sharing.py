@@ -80,6 +80,15 @@ def test_names_out_of_order_and_longer_than_the_block(aggregation):
     assert total.tolist() == exact_sum(aggregation, vectors, vectors)
 
 
+def test_parties_may_list_the_group_in_different_orders():
+    vectors, aggregation = vectors_of(), SecretSharing(3)
+    group = Group("server", NAMES[::-1], 7)
+    reverse = {"server": lambda link: aggregation.collect(link, group)}
+    reverse["p3"] = lambda link: aggregation.contribute(link, vectors["p3"], group)
+    total, who = outcome_of(aggregation, vectors, replaced=reverse).results["server"]
+    assert (total.tolist(), who) == (exact_sum(aggregation, vectors, NAMES), NAMES)
+
+
 @both
 def test_a_party_in_several_groups_of_one_round(aggregation):
     """Everybody collects from all others, as in gossip on a complete graph."""
@@ -108,6 +117,8 @@ def test_each_party_draws_from_a_generator_of_its_own():
     made = SecretSharing().setup(["a", "b"], randomness.seeded(1))
     again = SecretSharing().setup(["a", "b"], randomness.seeded(1))
     assert made["a"].bytes(16) == again["a"].bytes(16) != made["b"].bytes(16)
+    assert made["a"].bytes(16) == again["a"].bytes(16)  # whatever b drew in between
+    assert made["a"] is not made["b"]
     fresh = SecretSharing().setup(["a"])["a"].bytes(16)
     assert fresh != SecretSharing().setup(["a"])["a"].bytes(16)
 
@@ -311,6 +322,13 @@ def test_one_lost_share_leaves_its_sender_out_of_everybodys_sum():
     total, who = outcome.results["server"]
     assert who == ("p0", "p1", "p3", "p4")
     assert total.tolist() == exact_sum(SecretSharing(3), vectors, who)
+
+
+def test_shares_of_too_few_name_those_that_did_not_arrive():
+    faults = strike("drop", "share for server", ("p1", "p2", "p4"))
+    with pytest.raises(MissingMessage, match=r"shares of 2 of 5 .* and 3 are needed") as error:
+        outcome_of(SecretSharing(3), vectors_of(), at_least=3, faults=faults, required=["server"])
+    assert error.value.parties == ("p1", "p2", "p4")
 
 
 @pytest.mark.parametrize("gone", [("p1",), ("p1", "p2"), ("p1", "p2", "p3")])

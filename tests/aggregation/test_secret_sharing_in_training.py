@@ -7,6 +7,7 @@ import pytest
 from refimpl import learning
 from refimpl.aggregation import Group, Plain, SecretSharing
 from refimpl.collaboration import FedAvg, FedSGD, Gossip, indirect, peer_to_peer
+from refimpl.learning import LocalTraining
 from refimpl.network import Fault, MissingMessage, topology
 from tests.collaboration.oracles import close, federated_averaging, toy
 
@@ -137,18 +138,13 @@ def test_too_few_survivors_stop_the_run():
 # --- refused before anybody trains -------------------------------------------------------------
 
 
-class Untouched(FedAvg):
-    """A method that nobody may train with."""
-
-    def local(self, model, parameters, examples, rng):
-        raise AssertionError("somebody trained")
-
-
-class UntouchedGossip(Gossip):
-    """Another one."""
-
-    def local(self, model, parameters, examples, rng):
-        raise AssertionError("somebody trained")
+@pytest.fixture
+def trained(monkeypatch):
+    """The jobs of those who trained."""
+    notes = []
+    note = staticmethod(lambda jobs: notes.extend(jobs) or jobs)
+    monkeypatch.setattr(LocalTraining, "run_together", note)
+    return notes
 
 
 @pytest.mark.parametrize(
@@ -160,14 +156,19 @@ class UntouchedGossip(Gossip):
         (SIZES, SecretSharing(3), 2, "at_least must be between 3"),
     ],
 )
-def test_an_unfit_group_is_refused_before_anybody_trains(sizes, aggregation, at_least, message):
+def test_an_unfit_group_is_refused_before_anybody_trains(
+    sizes, aggregation, at_least, message, trained
+):
     with pytest.raises(ValueError, match=message):
-        indirect.train(toy(sizes), method=Untouched(), aggregation=aggregation, at_least=at_least)
+        indirect.train(toy(sizes), aggregation=aggregation, at_least=at_least)
+    assert not trained
 
 
-def test_a_neighbourhood_of_two_is_refused_before_anybody_trains():
+def test_a_neighbourhood_of_two_is_refused_before_anybody_trains(trained, monkeypatch):
     with pytest.raises(ValueError, match=r"must be at least 3, got 2 .*'a'.* denser graph"):
-        peer_to_peer.train(toy(SIZES), method=UntouchedGossip(), aggregation=SecretSharing())
+        peer_to_peer.train(toy(SIZES), aggregation=SecretSharing())
+    assert not trained
     weights = topology.metropolis_weights(topology.ring(6))
+    monkeypatch.setattr(SecretSharing, "setup", lambda *_: pytest.fail("it was set up"))
     with pytest.raises(ValueError, match="must be at least 3, got 2"):
         peer_to_peer.average(np.ones((6, 1)), weights, 1, aggregation=SecretSharing())
