@@ -14,6 +14,7 @@ key in the place of another, advertise keys under signatures. What leaks: length
 Whoever learns a private key learns every key agreed with it, so make a new pair for each round.
 """
 
+import struct
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -36,6 +37,7 @@ PRIVATE_BYTES = PUBLIC_BYTES = CHANNEL_KEY_BYTES = 32
 TAG_BYTES = 16  # by which a sealed message is longer than its plaintext
 SIGNATURE_BYTES = 64
 LIMB_BYTES = 7  # 56 bits, below the 61 of the field
+_HASH = SHA256()
 _KEY_BYTES = {"mask": 16, "channel": CHANNEL_KEY_BYTES}  # a seed of masks; an AES-256 key
 
 
@@ -96,7 +98,7 @@ def agree(
     parties = sorted([(names[0], own.public), (names[1], peer_public)])
     number = whole("round", round)
     info = _encoded("refimpl key", purpose, context, str(number), *parties[0], *parties[1])
-    return HKDF(SHA256(), _KEY_BYTES[purpose], None, info).derive(shared)
+    return HKDF(_HASH, _KEY_BYTES[purpose], None, info).derive(shared)
 
 
 def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
@@ -178,13 +180,13 @@ def from_limbs(elements: ArrayLike, length: int) -> bytes:
 
 def _cipher(key: bytes, associated: bytes) -> AESGCM:
     secret = _exact("channel key", key, CHANNEL_KEY_BYTES)
-    return AESGCM(HKDFExpand(SHA256(), 32, _encoded("refimpl seal", associated)).derive(secret))
+    return AESGCM(HKDFExpand(_HASH, 32, _encoded("refimpl seal", associated)).derive(secret))
 
 
 def _encoded(*parts: str | bytes) -> bytes:
-    """The parts, each behind its length: different parts never give the same bytes."""
+    """The lengths of the parts, then the parts: different parts never give the same bytes."""
     data = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join(len(part).to_bytes(8, "big") + part for part in data)
+    return struct.pack(f">{len(data) + 1}Q", len(data), *map(len, data)) + b"".join(data)
 
 
 def _exact(name: str, value: bytes, length: int) -> bytes:

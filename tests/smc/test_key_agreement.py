@@ -36,7 +36,9 @@ def hkdf(secret: bytes, info: bytes, length: int, salt: bytes = bytes(32)) -> by
 
 
 def framed(*parts: bytes) -> bytes:
-    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    """Their number and lengths, 8 bytes each, and then the parts."""
+    numbers = [len(parts), *(len(part) for part in parts)]
+    return b"".join(number.to_bytes(8, "big") for number in numbers) + b"".join(parts)
 
 
 def test_the_hkdf_of_these_tests_is_rfc_5869():
