@@ -7,6 +7,7 @@ most C = gamma n are corrupt and at most D = delta n drop out; neither choice de
 
     privacy      no honest client has t or more corrupt neighbours, and the honest clients that
                  stay form a connected graph (if it fell apart, each part's sum would show)
+
     correctness  every client keeps at least t neighbours that stay
 
 ``parameters`` finds the smallest k for which privacy fails with probability at most 2^-sigma, and
