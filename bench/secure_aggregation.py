@@ -34,6 +34,7 @@ BOUND = 3.0  # Flower's clipping range by default is 8; both encode all values w
 
 def run() -> list[list[Row]]:
     """The rows of each comparison."""
+    _warm_heap()
     beside_flower = [a_client(), a_round()] if _flower() else []
     return [masking(), *beside_flower, signatures(), growth(), large()]
 
@@ -349,6 +350,15 @@ def _large(answers) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
     degree = round.aggregation.plan(LARGE_PARTIES).neighbours
     answers.put((seconds, peak, degree, round.error(total)))
+
+
+def _warm_heap() -> None:
+    """Free a large array, after which the C library keeps smaller ones instead of returning them.
+
+    So it is in any process that has trained. Without, page faults add a tenth to our client.
+    """
+    array = np.ones(1 << 21)  # 16 MiB
+    del array
 
 
 def _flower() -> bool:
