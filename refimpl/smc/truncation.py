@@ -11,16 +11,16 @@ so the result errs by less than 1 unit in the last place. It is rounded up where
 x and of r carry: for a uniform r, with probability (x mod 2^f) / 2^f, hence right on average.
 
 **When it fails.** For x + r outside [0, 2^l), the sum wraps and the result is off by 2^(l-f): not
-a small error but a destroyed number. Of the 2^l values of r, exactly |x| do that:
+a small error but a destroyed number. Of the 2^l values of r, exactly ``|x|`` do that:
 
-    P(failure) = |x| / 2^l,   x the signed integer before the truncation                      (2)
+    P(failure) = abs(x) / 2^l,   x the signed integer before the truncation                      (2)
 
-With l = 64 and |x| below 2^40 that is below 2^-24 a number: choose f and the bound of the values
+With l = 64 and ``|x|`` below 2^40 that is below 2^-24 a number: choose f and the bound of the values
 so that (2) times the numbers truncated is small, see ``failure_probability``.
 
 - Two parties, ``local``: their shares are x_1 = x + r and x_2 = -r, so each side of (1) is a
   matter of one party and nobody says a word (SecureML, whose Theorem 1 states the bound
-  2^(l_x+1-l) for |x| ≤ 2^(l_x), twice (2)). With three shares there is a second, hidden wrap, and
+  2^(l_x+1-l) for ``|x| ≤ 2^(l_x)``, twice (2)). With three shares there is a second, hidden wrap, and
   the result would be wrong half of the time: more than two parties are an error.
 - Any number of parties, ``pairs``: a dealer shares (r, floor(r / 2^f)) for a random r, the
   parties open x + r, which is uniform, and subtract their share of the other (ABY3, section
