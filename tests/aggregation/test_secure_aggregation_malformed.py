@@ -9,7 +9,7 @@ from refimpl.aggregation import Group, SecAggPlus, SecureAggregation
 from refimpl.aggregation import secure_aggregation_roles as roles
 from refimpl.aggregation.secure_aggregation_client import Participant
 from refimpl.aggregation.secure_aggregation_server import Collector
-from refimpl.aggregation.secure_aggregation_terms import pack_elements
+from refimpl.aggregation.secure_aggregation_terms import pack_elements, pack_set
 from refimpl.arithmetic import field, ring
 from refimpl.network import MalformedMessage
 from tests.aggregation.secure import VERSIONS, names, summed, topics, vectors
@@ -131,6 +131,23 @@ def weak_key(me, peers, rows, own):
 def test_a_roster_that_cannot_be(change, says):
     lying = mock.patch.object(roles, "Collector", roster(change))
     with lying, pytest.raises(MalformedMessage, match=says):
+        summed(SecureAggregation(threshold=4), INPUTS, required=None)
+
+
+def test_too_few_who_shared_are_refused_before_anything_is_masked():
+    """The collector relays the shares of two peers where threshold - 1 = 3 are needed."""
+
+    class Lying(Collector):
+        def relay(self, shares):
+            messages = super().relay(shares)
+            return {
+                name: (pack_set(self.members[me][:2], self.peers[me]), rows[:2])
+                for name, (_, rows) in messages.items()
+                for me in [self._position(name)]
+            }
+
+    lying = mock.patch.object(roles, "Collector", Lying)
+    with lying, pytest.raises(MalformedMessage, match="threshold=4 parties that shared"):
         summed(SecureAggregation(threshold=4), INPUTS, required=None)
 
 

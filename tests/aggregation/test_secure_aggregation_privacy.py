@@ -176,6 +176,20 @@ def test_shares_of_the_secrets_travel_sealed():
 
 
 @every_version
+def test_nothing_is_sealed_twice_under_one_key_and_direction(version, monkeypatch):
+    """Two messages of AES-GCM under one key and nonce give away their difference, and more."""
+    sealed, right = [], client.key_agreement.seal
+
+    def noted(key, plaintext, associated):
+        sealed.append((key, associated))
+        return right(key, plaintext, associated)
+
+    monkeypatch.setattr(client.key_agreement, "seal", noted)
+    _, made = observed(VERSIONS[version], np.zeros((COUNT, 3)))
+    assert len(set(sealed)) == len(sealed) == sum(len(party.peers) for party in made.values())
+
+
+@every_version
 def test_a_secret_takes_threshold_shares_and_no_fewer(version):
     """Of the seed and of the key: with one share fewer, what comes out is another number."""
     _, made = observed(VERSIONS[version], np.zeros((COUNT, 3)))
