@@ -9,8 +9,8 @@ whatever computing power looks at them. (Shares from seeds are as good as AES-CT
 Adversary: withstands n-1 honest-but-curious parties who pool their shares. A lying party is not
 detected: whoever adds d to its share adds d to the secret. A lost share loses the secret;
 ``shamir`` does not need them all.
-Source: Cramer, Damgård and Nielsen, Secure Multiparty Computation and Secret Sharing, 2015,
-section 3.2 (there called additive sharing, over a field).
+Source: Cramer, Damgård and Nielsen, Secure Multiparty Computation and Secret Sharing, Cambridge
+University Press 2015, chapter 1, which computes modulo a prime.
 """
 
 from collections.abc import Iterable, Sequence

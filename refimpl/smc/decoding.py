@@ -6,7 +6,7 @@ e = (m - t) // 2 are wrong, agree with one such polynomial only: two of them wou
 other in m - 2e >= t points. Gao's algorithm finds it with one extended Euclidean division.
 
 Works on Python integers, one secret at a time, in O(m^2): it runs only when shares disagree.
-Source: Gao, A New Algorithm for Decoding Reed-Solomon Codes, 2003, Algorithm 1.
+Source: Gao, A New Algorithm for Decoding Reed-Solomon Codes, 2003.
 """
 
 from collections.abc import Sequence

@@ -93,14 +93,14 @@ def coefficients(xs: Sequence[int], at: int = 0) -> list[int]:
     xs, at = tuple(xs), at % P
     if at in xs:
         return [int(x == at) for x in xs]
-    nodal = prod_mod(at - x for x in xs)
+    nodal = _product(at - x for x in xs)
     return [
         nodal * weight % P * pow(at - x, -1, P) % P
         for x, weight in zip(xs, _weights(xs), strict=True)
     ]
 
 
-def prod_mod(factors: Iterable[int]) -> int:
+def _product(factors: Iterable[int]) -> int:
     """The product modulo p."""
     product = 1
     for factor in factors:
@@ -111,7 +111,7 @@ def prod_mod(factors: Iterable[int]) -> int:
 @lru_cache(maxsize=64)
 def _weights(xs: tuple[int, ...]) -> tuple[int, ...]:
     """The barycentric weights 1 / Π_{j≠i} (x_i - x_j)."""
-    return tuple(pow(prod_mod(x - other for other in xs if other != x), -1, P) for x in xs)
+    return tuple(pow(_product(x - other for other in xs if other != x), -1, P) for x in xs)
 
 
 def _evaluate(secret: Elements, differences: Elements, rows: Elements) -> None:
