@@ -201,9 +201,17 @@ def test_the_measured_expansion_is_that_of_the_paper():
     assert total / (2 * m) > 1.73431  # authentication tags and frames are not in the formula
 
 
+def test_one_contributor_alone_sees_what_it_sees_among_real_others():
+    """The short cut of the test above, at a size at which all of them can play."""
+    _, _, outcome = summed(SecureAggregation(), np.zeros((12, 64)))
+    real, alone = outcome.transcript.view("p0006"), one_among(12, 64)
+    assert [(*m[:4], m.bytes) for m in real] == [(*m[:4], m.bytes) for m in alone]
+
+
 def one_among(count, length):
     """The transcript of one contributor; the collector plays all the others by the book."""
-    aggregation, me, group = SecureAggregation(), "p0500", Group("server", names(count), 0)
+    aggregation, group = SecureAggregation(), Group("server", names(count), 0)
+    me = names(count)[count // 2]
     credentials = aggregation.setup([me, "server"])
     terms = aggregation._terms(group, credentials["server"])
     state = Collector(terms, aggregation._graph(terms, credentials["server"]))
