@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from refimpl import network
 from refimpl.aggregation import Group, SecAggPlus, SecureAggregation
 from refimpl.aggregation import secure_aggregation_client as client
-from refimpl.aggregation.secure_aggregation import Masked
 from refimpl.aggregation.secure_aggregation_client import Participant
 from refimpl.aggregation.secure_aggregation_server import Collector
 from refimpl.aggregation.secure_aggregation_terms import Terms
@@ -303,17 +303,12 @@ def test_unfit_parameters_are_refused_before_anything_is_sent(aggregation, count
     group = Group("server", names(count), 0)
     with pytest.raises(ValueError, match=message):
         aggregation.check(group)
-    sent = []
-
-    async def watched(link, credentials, group):
-        try:
-            await aggregation.contribute(link, np.zeros(3), group, credentials)
-        finally:
-            sent.append(link)
-
+    made = aggregation.setup(["p0000", "server"])
+    link = mock.Mock(spec=[])  # it has no send
     with pytest.raises(ValueError, match=message):
-        summed(aggregation, vectors(count), roles={"p0000": watched})
-    assert isinstance(aggregation, Masked)
+        aggregation.contribute(link, np.zeros(3), group, made["p0000"]).send(None)
+    with pytest.raises(ValueError, match=message):
+        aggregation.collect(link, group, made["server"]).send(None)
 
 
 def test_the_bounds_on_colluders_are_the_papers():
