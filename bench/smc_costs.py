@@ -10,9 +10,14 @@ from functools import partial
 import numpy as np
 
 from bench.harness import Row, compare
-from refimpl import network
-from refimpl.aggregation import Aggregation, Group, Plain, SecretSharing
-from refimpl.aggregation.secure_aggregation import SecAggPlus, SecureAggregation
+from refimpl import aggregation, network
+from refimpl.aggregation import (
+    Aggregation,
+    Plain,
+    SecAggPlus,
+    SecretSharing,
+    SecureAggregation,
+)
 
 COUNTS, MIDDLE = (10, 20, 40, 80), 10_000
 LENGTHS, FEW = (1_000, 100_000), 10  # and MIDDLE, which stands in the other row
@@ -45,15 +50,10 @@ def sums(participants: int, length: int) -> list[Row]:
     return [{**row, "participants": participants, "length": length} for row in rows]
 
 
-def sum_once(aggregation: Aggregation, participants: int, length: int) -> np.ndarray:
+def sum_once(protocol: Aggregation, participants: int, length: int) -> np.ndarray:
     """The sum that the server collects of as many vectors of 0.5."""
-    names = tuple(f"hospital {number}" for number in range(participants))
-    group, vector = Group("server", names, round=0), np.full(length, 0.5, np.float32)
-    keys = aggregation.setup([*names, "server"])
-    roles = {
-        name: partial(aggregation.contribute, vector=vector, group=group, credentials=keys[name])
-        for name in names
-    }
-    roles["server"] = partial(aggregation.collect, group=group, credentials=keys["server"])
+    vector = np.full(length, 0.5, np.float32)
+    vectors = {f"hospital {number}": vector for number in range(participants)}
+    roles = aggregation.roles(protocol, vectors)
     total, _ = network.run(roles, record="sizes").results["server"]
     return total

@@ -6,12 +6,14 @@ aggregation. ``Plain`` protects nothing; others hide the single contributions fr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.network import Link, MalformedMessage
+from refimpl.network.runner import Role
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,33 @@ class Aggregation(Protocol):
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """The collector's role: the float64 sum, and the names whose vectors are in it."""
         ...
+
+
+def roles(
+    aggregation: Aggregation,
+    vectors: Mapping[str, np.ndarray],
+    *,
+    collector: str = "server",
+    round: int = 0,
+    at_least: int | None = None,
+    rng: CryptoGenerator | None = None,
+) -> dict[str, Role]:
+    """The roles of one sum, for ``network.run``: a contributor for each vector, and the collector.
+
+    The collector's result is (sum, whose vectors are in it). ``at_least`` is that of ``Group``,
+    ``rng`` that of ``setup``.
+    """
+    group = Group(collector, tuple(vectors), round, at_least)
+    aggregation.check(group)
+    credentials = aggregation.setup([*vectors, collector], rng)
+    found: dict[str, Role] = {
+        name: partial(
+            aggregation.contribute, vector=vector, group=group, credentials=credentials[name]
+        )
+        for name, vector in vectors.items()
+    }
+    found[collector] = partial(aggregation.collect, group=group, credentials=credentials[collector])
+    return found
 
 
 FEWEST = 3  # contributors of a protected sum

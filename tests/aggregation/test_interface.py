@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from refimpl.aggregation import Group, Plain
+from refimpl import aggregation, network
+from refimpl.aggregation import Group, Plain, SecretSharing, SecureAggregation
 from refimpl.aggregation.interface import check_alike, check_protected, check_vector
+from refimpl.arithmetic import randomness
 from refimpl.network import MalformedMessage
 
 
@@ -94,3 +96,37 @@ def test_unlike_vectors_name_those_who_differ(other, found):
     with pytest.raises(MalformedMessage, match=message) as caught:
         check_alike({"a": np.ones(2), "b": np.ones(2), "c": other})
     assert caught.value.parties == ("a", "c")
+
+
+@pytest.mark.parametrize("protocol", [Plain(), SecretSharing(), SecureAggregation(bound=16.0)])
+def test_roles_make_one_sum(protocol):
+    vectors = {name: np.array([float(place), 1.0]) for place, name in enumerate("cab")}
+    roles = aggregation.roles(protocol, vectors, collector="d", round=5)
+    assert sorted(roles) == ["a", "b", "c", "d"]
+    outcome = network.run(roles)
+    total, who = outcome.results["d"]
+    np.testing.assert_allclose(total, [3, 3], atol=1e-3)
+    assert who == ("a", "b", "c")
+    assert {message.round for message in outcome.transcript} == {5}
+
+
+def test_roles_hand_on_how_many_are_enough_and_where_secrets_come_from():
+    vectors = {name: np.ones(2) for name in "abc"}
+    lost = network.Fault("drop", sender="a")
+    outcome = network.run(aggregation.roles(Plain(), vectors, at_least=2), faults=[lost])
+    assert outcome.results["server"][1] == ("b", "c")
+    said = [
+        [
+            message.payload
+            for message in network.run(
+                aggregation.roles(SecretSharing(), vectors, rng=randomness.seeded(0))
+            ).transcript
+        ]
+        for _ in range(2)
+    ]
+    assert repr(said[0]) == repr(said[1])
+
+
+def test_roles_of_a_group_that_cannot_be_protected_are_refused():
+    with pytest.raises(ValueError, match="at least 3, got 2"):
+        aggregation.roles(SecretSharing(), {name: np.ones(2) for name in "ab"})
