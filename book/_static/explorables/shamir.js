@@ -202,8 +202,10 @@ class Shamir {
     if (this.open) {
       const tail = this.inField
         ? `All 13 secrets fit, each with ${fitting(this.points, t, 0).toLocaleString("en")} polynomial${xs.length === t - 1 ? "" : "s"}: nothing is learned.`
-        : "Every secret fits, but they are not equally probable: some need steeper curves, and those are rare.";
-      return `${who} of the ${t} that are needed. ${tail} Move the secret: your shares stay where they are.`;
+        : xs.length ? "Every secret fits, but they are not equally probable: some need steeper curves, and those are rare."
+          : "Every secret fits, and all are equally probable.";
+      const next = xs.length ? "Move the secret: your shares stay where they are." : "Tick a share.";
+      return `${who} of the ${t} that are needed. ${tail} ${next}`;
     }
     if (agree(this.points, t, this.numbers.value)) {
       const spare = xs.length > t ? " They agree. Move one, and see whether it is noticed." : "";
@@ -211,8 +213,9 @@ class Shamir {
     }
     const wrong = wrongShare(this.points, t, this.numbers.value);
     return `${who}, and they do not lie on one polynomial. `
-      + (wrong ? `Without share ${wrong} the others agree: share ${wrong} is wrong.`
-        : "One is wrong, but with so few it cannot be told which.");
+      + (wrong ? `Without share ${wrong} the others agree: if only one is wrong, it is share ${wrong}.`
+        : xs.length < t + 2 ? "At least one is wrong, but with so few it cannot be told which."
+          : "More than one is wrong.");
   }
 
   /* Places in the chart. */
