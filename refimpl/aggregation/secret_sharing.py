@@ -42,9 +42,10 @@ class SecretSharing:
 
     Adversary: honest-but-curious. The collector may pool what it sees with up to n-2 of the n
     contributors (additive; then the two others' vectors stay hidden behind their sum), or with up
-    to threshold-1 (Shamir). Seeds hide as well as AES-CTR, Shamir's shares unconditionally.
+    to threshold-1 (Shamir). Shares hide as well as AES-CTR, from which they are drawn.
     Leaks: the sum, who is in it, who received whose shares, the length. Sums over overlapping
-    groups may be subtracted from each other. More colluders than that see every vector.
+    groups may be subtracted from each other; so where survivors change from round to round, what
+    stays the same, such as FedAvg's weights, is found. More colluders than that see every vector.
     Lies: a false vector, share or seed goes undetected, as does a false partial sum while no more
     than ``threshold`` arrive. With more, the collector detects it, and with threshold + 2e names up
     to e of them; a party that dealt inconsistent shares makes its receivers be named. A collector

@@ -3,8 +3,8 @@
     s = s_1 + s_2 + ... + s_n  modulo 2^64,    s_1 ... s_(n-1) uniform
 
 Any n-1 shares together are uniform and independent of the secret, so they say nothing about it,
-whatever computing power looks at them. (Shares from seeds are as good as AES-CTR: see
-``share_from_seeds``.) Shares may be added: the sum of shares is a share of the sum.
+whatever computing power looks at them. (So the theorem. ``CryptoGenerator`` draws from AES-CTR, so
+these shares, from seeds or not, hide as well as that.) Shares may be added: the sum of shares is a share of the sum.
 
 Adversary: withstands n-1 honest-but-curious parties who pool their shares. A lying party is not
 detected: whoever adds d to its share adds d to the secret. A lost share loses the secret;
@@ -89,8 +89,8 @@ def share_from_seeds(
 
     ``seeds``: parties - 1 of 16 bytes; ``expand(seed, secret.shape)`` is the share that a seed
     stands for. ``last``: the remaining share, an array like the secret. So a sender transmits
-    one array instead of parties - 1 of them. The price: the secret is hidden as well as AES-CTR
-    hides, no longer whatever the adversary computes. Use each seed once.
+    one array instead of parties - 1 of them. The secret is hidden as well as AES-CTR hides, however
+    the seeds were drawn. Use each seed once.
     """
     words, parties = _integers(secret), whole("parties", parties, 2, remedy=_ALONE)
     rng = randomness.resolve(rng)

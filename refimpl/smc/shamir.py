@@ -4,7 +4,9 @@
 
 t points determine a polynomial of degree t-1, and so f(0) = s. Through any t-1 points and any
 value at 0 goes exactly one such polynomial, so t-1 shares are uniform and say nothing about the
-secret, whatever computing power looks at them. Sums of shares are shares of the sum.
+secret, whatever computing power looks at them. (So the theorem. ``CryptoGenerator`` draws the
+coefficients from AES-CTR, so these shares hide as well as that.) Sums of shares are shares of the
+sum.
 
 Adversary: withstands threshold-1 honest-but-curious parties who pool their shares, and the loss
 of parties-threshold shares. Wrong shares are detected where more than ``threshold`` are at hand,
