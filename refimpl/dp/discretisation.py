@@ -19,9 +19,7 @@ import numpy as np
 
 from refimpl.dp.pairs import Array, Pair
 
-# Bound on the relative error of a tail probability: 32 units in the last place, for those of
-# scipy.special.ndtr (the tests hold it against mpmath) and those of its argument.
-UNIT = 32 * float(np.finfo(float).eps)
+_EPSILON = float(np.finfo(float).eps)
 
 
 def rounding(spacing: float, steps: int, chance: float) -> float:
@@ -34,12 +32,13 @@ def connect_the_dots(pair: Pair, losses: Array) -> tuple[Array, float, float, Ar
 
     Returns (masses, above, below, error): ``above`` is the P-mass beyond the grid, to be taken for
     infinite, ``below`` that moved up to the first loss; ``error[k]`` bounds the round-off in what
-    moves one step up from loss k, times the step.
+    moves from loss k to the next one, times that distance.
     """
     tails = pair.tails(losses)
     p, q, excess = (_buckets(side, tails.split) for side in (tails.p, tails.q, tails.excess))
     p[tails.split - 1] += 1  # the two sides of this bucket make up the rest
     q[tails.split - 1] += 1
+    p = np.maximum(p, 0)
     gaps = np.diff(losses)
     growth = np.expm1(np.minimum(losses[:-1], 700))  # where this matters, Q-mass is 0
     # rising + falling = p and rising e^-l[k+1] + falling e^-l[k] = q, bucket by bucket
@@ -49,9 +48,20 @@ def connect_the_dots(pair: Pair, losses: Array) -> tuple[Array, float, float, Ar
     masses[:-1] += p - rising
     below = tails.p[0]
     masses[0] += below
-    error = tails.scale[:-1] + tails.scale[1:] + np.abs(growth) * (tails.q[:-1] + tails.q[1:])
-    error += gaps * (tails.p[:-1] + tails.p[1:])
-    return masses, float(tails.p[-1]), float(below), UNIT * error
+    # round-off at the edges of the buckets, as a change of (excess - growth * q)
+    edge = tails.scale + np.abs(np.expm1(np.minimum(losses, 700))) * tails.q
+    edge += np.gradient(losses) * tails.p
+    edge *= relative_error(np.minimum(tails.p, tails.q))
+    return masses, float(tails.p[-1]), float(below), edge[:-1] + edge[1:]
+
+
+def relative_error(tail: Array) -> Array:
+    """The assumed bound on the relative error of a tail probability, whose test is by mpmath.
+
+    Rounding the argument x of a Gaussian tail changes it by x^2, or -2 log(tail), units in the last
+    place; this is twice that, and eight units for the function itself.
+    """
+    return _EPSILON * (8 - 4 * np.log(np.maximum(tail, 1e-300)))
 
 
 def _buckets(side: Array, split: int) -> Array:

@@ -12,7 +12,7 @@ transform (Koskela, Jaelkoe and Honkela, AISTATS 2020). Certified means that the
 - **Round-off**: a transform errs relative to its largest value, so a plain one says nothing of a
   delta below 1e-11. The masses are therefore tilted by e^(theta L) first, theta being the saddle
   point for the delta asked for (``saddle``), and the result is tilted back. The bound assumes that
-  tail probabilities are right to ``discretisation.UNIT`` and a transform of length N to
+  tail probabilities are right to ``discretisation.relative_error`` and a transform of length N to
   2 log2(N) + 4 units in the last place of the masses' sum.
 """
 
@@ -79,6 +79,10 @@ class Profile:
         part = np.expm1(epsilon - self.losses[i]) / np.expm1(self.losses[i + 1] - self.losses[i])
         return float(curve[i] + (curve[i + 1] - curve[i]) * min(1.0, part))
 
+    def error_at(self, epsilon: float) -> float:
+        """The error of the grid's curve near epsilon."""
+        return float(self.error[min(len(self.error) - 1, np.searchsorted(self.losses, epsilon))])
+
     def _lower(self) -> Array:
         return self.hockey_stick - self.error - self.chance
 
@@ -101,7 +105,8 @@ class _Step:
     times: int
     tilted: Array  # sum to 1
     log_moments: Array  # log E[e^(theta L)] at theta, and at those that bound the window
-    error: float  # of the masses, relative to the first of these moments
+    share: float  # of each mass: round-off in what it moves, in units of h
+    error: float  # the same for masses where that share is large, relative to the first moment
     above: float
 
 
@@ -130,18 +135,35 @@ def compose(
         )
     tail = delta * _TAIL / sum(times for _, times in steps)
     coarse = moments(steps, tail)
-    index = coarse.saddle(delta=delta, epsilon=epsilon)
+    index, retilted = coarse.saddle(delta=delta, epsilon=epsilon), epsilon is not None
     while True:
-        h = spacing or scale * _spacing(coarse, index, delta, epsilon)
-        # further thetas would see the grid: it adds T h^2 theta^2 / 12 to the moment's logarithm
-        low, high, thetas = coarse.window(index, min(0.5, 3 / math.sqrt(coarse.total)) / h)
-        discrete = [_discretise(pair, times, thetas, h, tail) for pair, times in steps]
-        profile = _profile(discrete, thetas, (low, high), h, delta)
+        profile = _tilted(steps, coarse, index, tail, delta, epsilon, spacing, scale)
         lowest = profile.losses[0]
         reached = profile.epsilon(delta) if epsilon is None else epsilon
-        if reached > lowest or lowest <= 0 or thetas[0] <= 0:
+        if reached <= lowest and lowest > 0 and coarse.thetas[index] > 0:
+            index = max(index - 8, len(coarse.thetas) // 2)  # the window began too high: tilt less
+        elif not retilted and profile.error_at(reached) > 1e-5 * delta:
+            index, retilted = coarse.saddle(epsilon=max(reached, 0.0)), True
+        else:
             return profile
-        index = max(index - 8, len(coarse.thetas) // 2)  # the window began too high: tilt less
+
+
+def _tilted(
+    steps: Steps,
+    coarse: Moments,
+    index: int,
+    tail: float,
+    delta: float,
+    epsilon: float | None,
+    spacing: float | None,
+    scale: float,
+) -> Profile:
+    """The profile, computed with the masses tilted by ``coarse.thetas[index]``."""
+    h = spacing or scale * _spacing(coarse, index, delta, epsilon)
+    # further thetas would see the grid: it adds T h^2 theta^2 / 12 to the moment's logarithm
+    low, high, thetas = coarse.window(index, min(0.5, 3 / math.sqrt(coarse.total)) / h)
+    discrete = [_discretise(pair, times, thetas, h, tail) for pair, times in steps]
+    return _profile(discrete, thetas, (low, high), h, delta)
 
 
 def _chernoff(coarse: Moments, epsilon: float) -> float:
@@ -182,9 +204,12 @@ def _discretise(pair: Pair, times: int, thetas: Array, h: float, tail: float) ->
     tilted = np.exp(exponents - largest)
     moment = tilted.sum()
     logs = [float(largest + np.log(moment)), *(log_moment(t, losses, masses) for t in thetas[1:])]
-    relative = float(error @ np.exp(np.minimum(thetas[0] * losses[1:] - logs[0], 700)))
-    relative += below * math.exp(min(0.0, thetas[0] * losses[0] - logs[0]))
-    return _Step(start, times, tilted / moment, np.array(logs), relative, above)
+    weights = np.exp(np.minimum(thetas[0] * losses - logs[0], 700))
+    share = 3 * float(error @ weights[1:])
+    heavy = error > share * masses[1:]
+    relative = float(error[heavy] @ weights[1:][heavy]) + below * min(1.0, float(weights[0]))
+    share *= math.exp(h)
+    return _Step(start, times, tilted / moment, np.array(logs), share, relative, above)
 
 
 def _profile(
@@ -204,10 +229,12 @@ def _profile(
     outside = np.exp(np.minimum(logs[1:] - logs[0] - (thetas[1:] - thetas[0]) * ends, 0)).sum()
     relative = outside * _largest_term(thetas[0]) + sum(step.times * step.error for step in steps)
     relative += noise * _sum_of_terms(thetas[0] * h, h, size)
+    hockey_stick, within = _hockey_stick(masses * weights, h)
+    share = sum(step.times * step.share for step in steps)
     return Profile(
         losses,
-        _hockey_stick(masses * weights, h),
-        relative * weights,
+        hockey_stick,
+        relative * weights + share * within,
         above=sum(step.times * step.above for step in steps),
         shift=rounding(h, sum(step.times for step in steps), delta * _TAIL),
         chance=delta * _TAIL,
@@ -251,14 +278,16 @@ def _fold(masses: Array, size: int) -> Array:
     return np.pad(masses, (0, turns * size - len(masses))).reshape(turns, size).sum(axis=0)
 
 
-def _hockey_stick(masses: Array, h: float) -> Array:
-    """delta at each loss: the sum over j > i of masses[j] (1 - e^-(j-i)h), without cancellation.
+def _hockey_stick(masses: Array, h: float) -> tuple[Array, Array]:
+    """delta at each loss, the sum over j > i of masses[j] (1 - e^-(j-i)h), and that of the rest.
 
     As 1 - e^-nh = (1 - e^-h) (1 + e^-h + ... + e^-(n-1)h), with S[i] the mass above loss i,
-    delta[i] = (1 - e^-h) S[i] + e^-h delta[i+1].
+    delta[i] = (1 - e^-h) S[i] + e^-h delta[i+1]: nothing cancels. The rest, S[i] - delta[i], is
+    how fast delta falls with epsilon.
     """
     above = np.append(0.0, np.cumsum(masses[:0:-1]))  # last loss first
-    return signal.lfilter([-math.expm1(-h)], [1.0, -math.exp(-h)], above)[::-1]
+    delta = signal.lfilter([-math.expm1(-h)], [1.0, -math.exp(-h)], above)
+    return delta[::-1], (above - delta)[::-1]
 
 
 def _largest_term(theta: float) -> float:
