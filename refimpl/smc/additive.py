@@ -4,7 +4,8 @@
 
 Any n-1 shares together are uniform and independent of the secret, so they say nothing about it,
 whatever computing power looks at them. (So the theorem. ``CryptoGenerator`` draws from AES-CTR, so
-these shares, from seeds or not, hide as well as that.) Shares may be added: the sum of shares is a share of the sum.
+these shares, from seeds or not, hide as well as that.) Shares may be added: the sum of shares is a
+share of the sum.
 
 Adversary: withstands n-1 honest-but-curious parties who pool their shares. A lying party is not
 detected: whoever adds d to its share adds d to the secret. A lost share loses the secret;
