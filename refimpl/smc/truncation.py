@@ -15,13 +15,13 @@ a small error but a destroyed number. Of the 2^l values of r, exactly ``|x|`` do
 
     P(failure) = abs(x) / 2^l,   x the signed integer before the truncation                      (2)
 
-With l = 64 and ``|x|`` below 2^40 that is below 2^-24 a number: choose f and the bound of the values
-so that (2) times the numbers truncated is small, see ``failure_probability``.
+With l = 64 and ``|x|`` below 2^40 that is below 2^-24 a number: choose f and the bound of the
+values so that (2) times the numbers truncated is small, see ``failure_probability``.
 
 - Two parties, ``local``: their shares are x_1 = x + r and x_2 = -r, so each side of (1) is a
   matter of one party and nobody says a word (SecureML, whose Theorem 1 states the bound
-  2^(l_x+1-l) for ``|x| ≤ 2^(l_x)``, twice (2)). With three shares there is a second, hidden wrap, and
-  the result would be wrong half of the time: more than two parties are an error.
+  2^(l_x+1-l) for ``|x| ≤ 2^(l_x)``, twice (2)). With three shares there is a second, hidden wrap,
+  and the result would be wrong half of the time: more than two parties are an error.
 - Any number of parties, ``pairs``: a dealer shares (r, floor(r / 2^f)) for a random r, the
   parties open x + r, which is uniform, and subtract their share of the other (ABY3, section
   5.1.2; there x - r is opened, whose result errs by less than 2 units, always downwards).
