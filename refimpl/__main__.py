@@ -51,10 +51,8 @@ def compare(data: str, participants: int, rounds: int, seeds: int, record: bool)
                 "data": data,
                 "participants": participants,
                 "seeds": seeds,
-                "rows": {
-                    f"{row['topology']}, {row['technique']}": {**row, "seconds": seconds}
-                    for row, seconds in rows
-                },
+                "rounds": rounds,
+                "rows": [{**row, "seconds": seconds} for row, seconds in rows],
             },
         )
         errors.print(f"recorded in {path}")

@@ -15,6 +15,7 @@ from refimpl.collaboration import (
     two_servers,
 )
 from refimpl.network import topology
+from refimpl.notebook import measured
 from tests.collaboration.oracles import toy
 
 
@@ -137,3 +138,19 @@ def test_each_seed_draws_its_own_data():
 def test_no_seed_is_an_error():
     with pytest.raises(ValueError, match="seeds must hold at least one seed, got none"):
         comparison.matrix(lambda seed: toy(), seeds=[])
+
+
+def test_the_recorded_matrix_is_what_this_code_measures():
+    """The front page shows the record. Accuracy may differ a little between processors."""
+    recorded = measured("matrix")
+    assert (recorded["data"], recorded["participants"]) == ("digits", 10)
+    fresh = [
+        row
+        for row, _ in comparison.measure(rounds=recorded["rounds"], seeds=range(recorded["seeds"]))
+    ]
+    assert len(fresh) == len(recorded["rows"]), "run `make matrix`"
+    for row, held in zip(fresh, recorded["rows"], strict=True):
+        for close in ("accuracy", "spread"):
+            assert row.pop(close) == pytest.approx(held.pop(close), abs=0.01)
+        del held["seconds"]
+        assert row == held, "run `make matrix`"

@@ -18,7 +18,8 @@ from typing import Any
 import refimpl
 
 MEASURED = Path(refimpl.__file__).resolve().parent.parent / "book" / "_data" / "measured.json"
-_LIBRARIES = ("cryptography", "numpy", "scikit-learn", "torch")
+_LIBRARIES = ("cryptography", "numpy", "scikit-learn", "torch")  # and the peers, if installed
+_PEERS = ("dp-accounting", "flwr", "mpyc", "opacus", "opendp")
 
 
 def record(section: str, data: Mapping[str, Any]) -> Path:
@@ -38,7 +39,9 @@ def stamp() -> dict[str, Any]:
     """Where and when: machine in words, versions of the libraries installed, date (UTC)."""
     return {
         "machine": machine(),
-        "versions": {name: version for name in _LIBRARIES if (version := _version(name))},
+        "versions": {
+            name: version for name in (*_LIBRARIES, *_PEERS) if (version := _version(name))
+        },
         "date": datetime.now(UTC).date().isoformat(),
     }
 
