@@ -145,8 +145,10 @@ class SecureAggregation(Masked):
     ``bound``: the largest magnitude of a value; ``bits``: of its fixed-point encoding.
 
     Adversary "honest-but-curious": all follow the protocol, the collector and up to threshold - 1
-    contributors pool their views. Needs threshold > colluders. A collector that lies learns
-    single vectors, for example by telling half of the contributors another list of survivors.
+    contributors pool their views. Needs threshold > colluders. The sum holds the vectors of at
+    least threshold - colluders others, so with 1 a single vector may be left; ``colluders``, if
+    given, is held against that. A collector that lies learns single vectors, for example by
+    telling half of the contributors another list of survivors.
     Adversary "active": the collector and up to 2 threshold - n - 1 contributors do as they please.
     Needs 2 threshold > n + colluders, and identities that ``setup`` hands out; keys and survivors
     are signed. They choose who is in the sum, but learn no more than one sum, which holds the
@@ -176,6 +178,18 @@ class SecureAggregation(Masked):
         if self.colluders is not None:
             whole("colluders", self.colluders)
         FixedPoint(self.bound, self.bits, summands=1)
+
+    def check(self, group: Group) -> None:
+        """Raise ValueError, too, if a sum may hold a single vector that is not a colluder's."""
+        super().check(group)
+        fewest = max(self.plan(len(group.contributors)).enough, group.needed)
+        colluders = self.colluders or 0
+        if fewest < colluders + 2:
+            raise ValueError(
+                f"at_least must be at least colluders + 2 = {colluders + 2} of the group of "
+                f"collector {group.collector!r}, got {fewest}: colluders take their own vectors "
+                "off the sum, and a single other one would be left; raise it, or the threshold"
+            )
 
     def plan(self, contributors: int) -> Plan:
         """All others are neighbours. Raises ValueError where the threshold does not fit."""

@@ -332,6 +332,21 @@ def test_the_bounds_on_colluders_are_the_papers():
                             replace(aggregation, threshold=least).plan(n)
 
 
+def test_a_sum_that_may_leave_one_vector_beside_the_colluders_is_refused():
+    """Colluders take their own vectors off the sum: at least two others must be in it."""
+    for adversary in ("honest-but-curious", "active"):
+        for c in range(6):
+            least = {"honest-but-curious": max(2, c + 1), "active": (8 + c) // 2 + 1}[adversary]
+            for at_least in range(max(3, least), 9):
+                aggregation = SecureAggregation(least, adversary, c)
+                group = Group("server", names(8), 0, at_least)
+                if at_least >= c + 2:
+                    aggregation.check(group)
+                else:
+                    with pytest.raises(ValueError, match=rf"colluders \+ 2 = {c + 2} .* got"):
+                        aggregation.check(group)
+
+
 @pytest.mark.parametrize("value", [1.5, np.nan, np.inf])
 @every_version
 def test_a_value_that_cannot_be_encoded_stops_its_owner_before_it_says_anything(aggregation, value):
