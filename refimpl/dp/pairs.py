@@ -98,7 +98,7 @@ class GaussianPair:
         high = -self.sigma * special.ndtri(tail / 2)
         if self.above:
             high = max(high, 1 - self.sigma * special.ndtri(min(0.5, tail / (2 * self.rate))))
-        return np.unique(self.loss(np.linspace(low, high, 600)))
+        return np.unique(self.loss(np.linspace(low, high, 240)))
 
     def loss(self, x: Array) -> Array:
         """log P(x)/Q(x), which rises with x."""

@@ -66,7 +66,9 @@ def moments(steps: Steps, tail: float) -> Moments:
     second = sum(times * (masses @ losses**2) for losses, masses, times in coarse) / total
     deviation = math.sqrt(second)
     unit = deviation * math.sqrt(total)
-    positive = np.geomspace(0.01 / unit, min(100 / deviation, 1e4 / unit), 150)
+    # sums like a Gaussian need a few over their deviation, rare large losses about 1
+    low, high = min(0.01 / unit, 0.1), min(100 / deviation, 1e4 / unit)
+    positive = np.geomspace(low, high, math.ceil(14 * math.log10(high / low)))
     thetas = np.concatenate([-positive[::-1], [0.0], positive])
     logs = np.zeros_like(thetas)
     for losses, masses, times in coarse:

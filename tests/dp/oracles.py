@@ -4,8 +4,8 @@ The profile of T steps whose losses have moments M(z) = E_P[e^(zL)] is the inver
 
     delta(epsilon) = 1/(2 pi i) * integral over Re z = c of M(z)^T e^(-z epsilon) / (z (z + 1)) dz
 
-for any c > 0, because (1 - e^-x)_+ has the transform 1 / (z (z + 1)). The trapezoidal rule converges
-exponentially for both integrals, the one over z and the one over the output x inside M.
+for any c > 0, because (1 - e^-x)_+ has the transform 1 / (z (z + 1)). The trapezoidal rule
+converges exponentially for both integrals, that over z and that over the output x inside M.
 """
 
 import math
@@ -46,7 +46,7 @@ class Inversion:
         first = max(epsilon - self.steps * mean, 0.1 * scale) / scale**2
         tilts = first * np.geomspace(0.02, 50, 80)
         exponents = [self._exponent(tilt, epsilon) for tilt in tilts]
-        if not np.isfinite(exponents).any():
+        if not np.isfinite(exponents).any() or np.nanmin(exponents) > 700:
             return math.nan
         c = float(tilts[int(np.nanargmin(exponents))])
         at = [self._exponent(c * (1 + shift), epsilon) for shift in (-0.01, 0, 0.01)]
@@ -96,7 +96,7 @@ class Inversion:
 
 
 def gaussian_delta(mu, epsilon):
-    """The Gaussian mechanism of sensitivity/sigma = mu, to 40 digits (Balle and Wang 2018, th. 8)."""
+    """The Gaussian mechanism, mu = sensitivity / sigma (Balle and Wang 2018, theorem 8)."""
     with mpmath.workdps(60):
         mu, epsilon = mpmath.mpf(mu), mpmath.mpf(epsilon)
         low = mpmath.ncdf(-mu / 2 - epsilon / mu)
@@ -124,7 +124,7 @@ def one_step(sigma, rate, direction, epsilon):
 
 
 def two_steps(sigma, rate, direction, epsilon):
-    """delta of two steps: the convolution, E over the first step's output of delta of the second."""
+    """delta of two steps: the mean over the first step's output of delta of the second."""
     p, q = densities(sigma, rate, direction)
     step = mpmath.mpf(sigma) / 64  # fine, as delta of one step is smooth but not analytic
     points = [step * i for i in range(-11 * 64, 12 * 64)]

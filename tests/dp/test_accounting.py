@@ -5,6 +5,7 @@ What the grid catches: an epsilon below the true one by a part in 10^6 (by the i
 """
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -84,8 +85,8 @@ def test_no_epsilon_is_below_the_true_one(arguments, neighbours):
 @pytest.mark.parametrize(
     ("arguments", "least", "most"),
     [  # q -> 0 and 1, sigma 0.3 and 1e4, ten million steps, delta 1e-15
-        (training(1e-9, 10, 10**7, delta=1e-15), 1.7e-6, 1.8e-6),
-        (training(1e-6, 0.3, 10**6, delta=1e-5), 0.01, 20),
+        (training(1e-9, 10, 10**7, delta=1e-15), 1.74e-6, 1.75e-6),
+        (training(1e-6, 0.3, 10**5, delta=1e-5), 0.01, 20),
         (training(1.0, 1e4, 10**7, delta=1e-15), 2.4, 2.7),
         (training(1 - 1e-12, 1.0, 1, delta=1e-15), 8.165, 8.1658),
     ],
@@ -102,27 +103,28 @@ def test_extremes(arguments, least, most):
 
 
 def test_a_rare_record_costs_what_its_first_use_does():
-    """q T << 1: delta is nearly T times that of one step, at 30 digits, and never above it."""
+    """q T << 1: delta is T times that of one step, but for 1e-5. Round-off costs 3 % at most."""
     q, sigma, steps, delta = 1e-7, 0.3, 100, 1e-9
     epsilon = accounting.epsilon(**training(q, sigma, steps, delta=delta))
     once = float(oracles.one_step(sigma, q, "remove", epsilon))
-    assert steps * once == pytest.approx(delta, rel=1e-2)
+    assert 0.97 * delta < steps * once <= delta * (1 + 1e-4)
 
 
 def test_both_directions_count(monkeypatch):
-    """Adding can be the worse direction: for one step and a large delta it is.
+    """The worse one is the answer, whichever comes first; without removing, epsilon is too low.
 
-    Dropping a direction is the planted fault; each one, dropped, lowers some epsilon.
+    (A random search found no training for which adding a record costs more than removing one, so a
+    missing second direction shows only here.)
     """
-    cases = [training(0.01, 1.1, 10_000, delta=1e-5), training(0.6, 0.5, 1, delta=0.3)]
-    full = [accounting.epsilon(**case) for case in cases]
-    kept = composed._pairs
-    for index in (0, 1):
-        monkeypatch.setattr(composed, "_pairs", lambda *a, i=index: kept(*a)[i : i + 1])
-        alone = [accounting.epsilon(**case) for case in cases]
-        assert all(a <= f * (1 + 1e-6) for a, f in zip(alone, full, strict=True))
-    removed = [float(oracles.one_step(0.5, 0.6, kind, full[1])) for kind in ("remove", "add")]
-    assert max(removed) == pytest.approx(0.3, rel=1e-3)
+    arguments = training(0.01, 1.1, 10_000, delta=1e-5)
+    full, pairs_of = accounting.epsilon(**arguments), composed._pairs
+    directions = accounting.compose([accounting.Gaussian(1.1, 0.01)]).directions
+    assert [(d[0][0].above, d[0][0].below) for d in directions] == [(True, False), (False, True)]
+    monkeypatch.setattr(composed, "_pairs", lambda *a: pairs_of(*a)[::-1])
+    assert accounting.epsilon(**arguments) == full
+    monkeypatch.setattr(composed, "_pairs", lambda *a: pairs_of(*a)[1:])
+    added = accounting.epsilon(**arguments)
+    assert true_delta(0.01, 1.1, 10_000, "add-remove", added) > 2e-5
 
 
 def test_the_peer_of_loss_distributions():
@@ -169,7 +171,9 @@ def test_the_peer_of_renyi_divergences():
         steps, delta = int(10 ** rng.uniform(0, 5)), float(10 ** rng.uniform(-9, -3))
         peer = RDPAccountant()
         peer.history = [(sigma, q, steps)]
-        theirs = peer.get_epsilon(delta, alphas=orders)
+        with warnings.catch_warnings():  # that the best order is the first or the last one
+            warnings.simplefilter("ignore", UserWarning)
+            theirs = peer.get_epsilon(delta, alphas=orders)
         curve = steps * rdp.sampled_gaussian(orders, noise_multiplier=sigma, sample_rate=q)
         assert rdp.epsilon(orders, curve, delta)[0] == pytest.approx(theirs, rel=1e-6)
         sharper = accounting.epsilon(**training(q, sigma, steps, delta=delta), accountant="rdp")

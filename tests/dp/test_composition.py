@@ -55,7 +55,7 @@ def test_other_bad_arguments():
         composition.advanced([0.1], 0.0)
     with pytest.raises(ValueError, match="delta must be between 0 and 1"):
         composition.optimal(0.1, 10, 1.0)
-    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"steps must be a whole number of at least 1, got 1\.5"):
         composition.optimal(0.1, 1.5, 1e-5)
     with pytest.raises(ValueError, match="times must have one number for each epsilon"):
         composition.basic([0.1, 0.2], [3])

@@ -221,7 +221,7 @@ class TestPlantedFaults:
         dots = discretisation.connect_the_dots
 
         def down(pair, losses):
-            masses, above, below, error = dots(pair, losses)
+            _, above, below, error = dots(pair, losses)
             tails = pair.tails(losses)
             p = discretisation._buckets(tails.p, tails.split)
             p[tails.split - 1] += 1

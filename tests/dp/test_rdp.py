@@ -123,7 +123,7 @@ def test_laplace_and_randomised_response():
             with mpmath.workdps(40):
                 p, q = (lambda x, m=m: mpmath.exp(-abs(x - m)) / 2 for m in (0, epsilon))
                 total = mpmath.quad(
-                    lambda x, p=p, q=q: p(x) ** alpha * q(x) ** (1 - alpha),
+                    lambda x, p=p, q=q, a=alpha: p(x) ** a * q(x) ** (1 - a),
                     [-mpmath.inf, 0, epsilon, mpmath.inf],
                 )
                 exact = float(mpmath.log(total) / (alpha - 1))
@@ -153,7 +153,7 @@ def test_delta_is_the_inverse_of_epsilon(sigma, log_delta):
 
 
 def test_a_whole_order_off_by_one_would_show():
-    """Orders 18 and 20 miss TF-Privacy's value by more than its digits: the test above has power."""
+    """Orders 18 and 20 miss TF-Privacy's value by far more than its last digit."""
     for order in (18, 20):
         curve = rdp.sampled_gaussian([order], noise_multiplier=1.3, sample_rate=150 / 60000)
         assert abs(rdp.epsilon([order], 6000 * curve, 1e-5)[0] - 0.7242234026) > 1e-5
