@@ -1,0 +1,100 @@
+"""Sums of clipped per-example gradients for the models of this book, as one flat vector.
+
+An MLP's books are kept by hand, like its gradients; a CNN becomes the same layers of ``torch.nn``;
+any other model goes through ``vmap``. See ``per_example`` for the method and its sources.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from refimpl.learning import per_example
+from refimpl.learning.model import ACTIVATIONS, Model
+from refimpl.learning.models import CNN, MLP
+from refimpl.learning.parameters import flatten, unflatten
+
+_LAYERS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+assert set(_LAYERS) == set(ACTIVATIONS)
+
+
+def clipped_gradients(
+    model: Model, parameters: Tensor, *, clipping_norm: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function (x, targets) -> Σ_i min(1, clipping_norm / ‖g_i‖) g_i, shape ``(model.size,)``.
+
+    ``parameters``, shape ``(model.size,)``, is not copied: the function sees what training writes
+    into it. ``x`` is ``(n, inputs)`` and ``targets`` what ``model.targets`` makes of the labels.
+    Raises FloatingPointError, when called, for a gradient that is not finite.
+    """
+    if type(model) is MLP:
+        return lambda x, targets: _mlp(model, parameters, x, targets, clipping_norm)
+    module = as_module(model, parameters)
+
+    def clipped(x: Tensor, targets: Tensor) -> Tensor:
+        sums = per_example.clipped_sum(
+            module, x, targets, model.losses, clipping_norm=clipping_norm
+        )
+        return flatten(sums)
+
+    return clipped
+
+
+def as_module(model: Model, parameters: Tensor) -> nn.Module:
+    """``model`` as a module of ``torch.nn`` whose parameters are views of the flat vector."""
+    activation = _LAYERS[model.activation]
+    if type(model) is MLP:
+        steps: list[nn.Module] = []
+        for before, after in zip(model.widths, model.widths[1:], strict=False):
+            steps += [nn.Linear(before, after, device="meta"), activation()]
+        module = nn.Sequential(*steps[:-1])
+    elif type(model) is CNN:
+        module = _cnn(model, activation)
+    else:
+        return _Wrapped(model, parameters)
+    views = unflatten(parameters, model.shapes)
+    for (name, _), view in zip(list(module.named_parameters()), views, strict=True):
+        owner, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, nn.Parameter(view))
+    return module
+
+
+class _Wrapped(nn.Module):
+    """Any model, with all parameters as one."""
+
+    def __init__(self, model: Model, parameters: Tensor) -> None:
+        super().__init__()
+        self.model, self.parameters_vector = model, nn.Parameter(parameters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.forward(self.parameters_vector, x)
+
+
+def _cnn(model: CNN, activation: type[nn.Module]) -> nn.Sequential:
+    steps: list[nn.Module] = [nn.Unflatten(1, model.image)]
+    depth = model.image[0]
+    for after in model.channels:
+        steps += [nn.Conv2d(depth, after, 3, stride=2, padding=1, device="meta"), activation()]
+        depth = after
+    features = model.shapes[-2][1]
+    return nn.Sequential(*steps, nn.Flatten(), nn.Linear(features, model.classes, device="meta"))
+
+
+def _mlp(model: MLP, parameters: Tensor, x: Tensor, targets: Tensor, bound: float) -> Tensor:
+    """g = Σ c E aᵀ layer by layer, ‖g_i‖² = Σ over layers of ‖E_i‖² (‖a_i‖² + 1)."""
+    layers = unflatten(parameters[None], model.shapes)
+    with torch.no_grad():
+        values, errors = model._books(layers, x[None], targets[None], x.new_ones(1, len(x)))
+        squared = x.new_zeros(len(x))
+        for value, error in zip(values, errors, strict=True):
+            squared.addcmul_(
+                per_example.square(error[0]), per_example.square(value[0]) + 1
+            )  # the 1 is the bias
+        c = per_example.factors(squared, bound)
+        total = torch.empty_like(parameters)
+        parts = unflatten(total, model.shapes)
+        for k, (value, error) in enumerate(zip(values, errors, strict=True)):
+            weighted = (error[0] * c[:, None]).T
+            torch.mm(weighted, value[0], out=parts[2 * k])
+            torch.sum(weighted, 1, out=parts[2 * k + 1])
+    return total
