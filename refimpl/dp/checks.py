@@ -49,7 +49,8 @@ def finite(name: str, values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be real numbers, got an array of {array.dtype}")
-    if array.dtype.kind in "iu" and array.size and np.abs(array.astype(float)).max() > 2.0**53:
+    whole = array.dtype.kind in "iu" and array.size
+    if whole and max(int(array.max()), -int(array.min())) > 2**53:
         raise ValueError(f"{name} must be within +-2^53, where doubles hold every integer")
     bad = ~np.isfinite(array)
     if bad.any():

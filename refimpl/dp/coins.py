@@ -30,13 +30,13 @@ def flip(
 ) -> NDArray[np.bool_]:
     """True with the given chances, one for each element of a one-dimensional array.
 
-    ``chance`` may be off by less than ``MARGIN``. ``narrowing(i)`` yields bounds of the true chance
-    of element i, each pair closer than the one before, without end.
+    ``chance`` may be off by less than ``MARGIN``, or be NaN. ``narrowing(i)`` yields bounds of the
+    true chance of element i, each pair closer than the one before, without end.
     """
     words = rng.uint64(chance.shape)
     numbers = words * 2.0**-64
     heads = numbers < chance
-    for i in np.flatnonzero(np.abs(numbers - chance) < MARGIN):
+    for i in np.flatnonzero(~(np.abs(numbers - chance) >= MARGIN)):  # also where it is NaN
         heads[i] = _decide(int(words[i]), narrowing(int(i)), rng)
     return heads
 
@@ -60,7 +60,7 @@ def exponential(exponent: Fraction, digits: int) -> Bounds:
         return Fraction(0), Fraction(1, 10**digits)
     context = Context(prec=digits + 20, rounding=ROUND_FLOOR, Emin=-_HUGE + 1, Emax=_HUGE - 1)
     quotient = context.divide(Decimal(exponent.numerator), Decimal(exponent.denominator))
-    value = Fraction(context.exp(-quotient))
+    value = Fraction(context.exp(quotient.copy_negate()))
     error = Fraction(1, 10 ** (digits + 1))  # of quotient and rounding, for digits < 10^17
     return max(value - error, Fraction(0)), min(value + error, Fraction(1))
 

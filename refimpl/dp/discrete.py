@@ -21,8 +21,9 @@ slow, is in ``integer_sampling``.
 Side channel: drawing takes time that depends on the draws. Do not let the adversary measure it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,9 @@ from refimpl.dp.checks import exact
 _DIRECT = {1: 256, 2: 1024}  # the largest scale, sigma that one table holds
 _SPLIT = 128  # the largest of H
 _LIMIT = 2**52  # so that all draws fit 64 bits
+_LEAST = Fraction(1, 2**30)  # of the rounded one: below, rounding leaves no noise
 _CHUNK = 1 << 15  # draws at a time, so that all steps stay in the cache
+Attempt = Callable[[int, CryptoGenerator], NDArray[Any]]  # as many draws, or fewer
 
 
 def discrete_laplace(
@@ -45,8 +48,8 @@ def discrete_laplace(
     A query of integers whose L1 sensitivity is D becomes (D / scale)-DP by adding them (Ghosh,
     Roughgarden and Sundararajan, STOC 2009, the geometric mechanism).
     """
-    a = 1 / exact("scale", scale)
-    return _noise(shape, a, 1, rng, limited=("scale", 1 / a))
+    width = _width("scale", scale)
+    return _fill(shape, _exactly(1 / width, 1, width), rng)
 
 
 def discrete_gaussian(
@@ -56,10 +59,11 @@ def discrete_gaussian(
 
     ``sigma`` is that of the formula. The standard deviation is at most sigma, and equal to it to
     six digits from sigma = 1 on. A query of integers whose L2 sensitivity is D becomes
-    D^2 / (2 sigma^2)-zCDP by adding them (Canonne, Kamath and Steinke, NeurIPS 2020, theorem 14).
+    D^2 / (2 sigma^2)-zCDP by adding them (Canonne, Kamath and Steinke, NeurIPS 2020, theorem 4,
+    for each coordinate).
     """
-    s = exact("sigma", sigma)
-    return _noise(shape, 1 / (2 * s**2), 2, rng, limited=("sigma", s))
+    width = _width("sigma", sigma)
+    return _fill(shape, _exactly(1 / (2 * width**2), 2, width), rng)
 
 
 def rounded_gaussian(
@@ -70,35 +74,32 @@ def rounded_gaussian(
     Added to integers, they give what rounding would after adding the normal variable itself. So
     every guarantee of the Gaussian mechanism holds as it stands: rounding is post-processing.
     """
-    s = exact("sigma", sigma)
-    return _noise(shape, 1 / (2 * s**2), 2, rng, limited=("sigma", s), rounded=True)
+    width = _width("sigma", sigma)
+    if width < _LEAST:
+        raise ValueError(f"sigma must be at least 2^-30, got {float(width):.4g}; use a finer grid")
+    return _fill(shape, _Split(1 / (2 * width**2), 2, width, rounded=True).attempt, rng)
 
 
-def _noise(
-    shape: Shape,
-    a: Fraction,
-    power: int,
-    rng: CryptoGenerator | None,
-    *,
-    limited: tuple[str, Fraction],
-    rounded: bool = False,
-) -> NDArray[np.int64]:
-    """Variables with P(x) proportional to exp(-a |x|^power)."""
-    name, width = limited
+def _width(name: str, value: float | Fraction) -> Fraction:
+    width = exact(name, value)
     if width > _LIMIT:
         raise ValueError(f"{name} must be at most 2^52, got {float(width):.4g}; use a coarser grid")
+    return width
+
+
+def _exactly(a: Fraction, power: int, width: Fraction) -> Attempt:
+    """Draws with P(x) proportional to exp(-a |x|^power)."""
+    if width <= _DIRECT[power]:
+        return inversion.table(a, power).draw
+    return _Split(a, power, width, rounded=False).attempt
+
+
+def _fill(shape: Shape, attempt: Attempt, rng: CryptoGenerator | None) -> NDArray[np.int64]:
+    """An array of independent draws, in pieces that stay in the cache."""
     rng, out = resolve(rng), np.empty(shape, np.int64)
-    flat = out.reshape(-1)
-    if width <= _DIRECT[power] and not rounded:
-        table = inversion.table(a, power)
-        for start in range(0, flat.size, _CHUNK):
-            part = flat[start : start + _CHUNK]
-            part[:] = table.draw(part.size, rng)
-        return out
-    split = _Split(a, power, width, rounded=rounded)
-    filled = 0
+    flat, filled = out.reshape(-1), 0
     while filled < flat.size:
-        kept = split.attempt(min(_CHUNK, flat.size - filled), rng)
+        kept = attempt(min(_CHUNK, flat.size - filled), rng)
         flat[filled : filled + kept.size] = kept
         filled += kept.size
     return out

@@ -176,7 +176,7 @@ def _release(
         units = np.rint(array / float(step))
     if units.size and np.abs(units).max() > _LARGEST:
         raise ValueError(
-            f"value must be within 2^62 grid={float(step)!r}, got {np.abs(array).max()!r}; "
+            f"value must be within 2^62 grid={float(step)!r}, got {float(np.abs(array).max())!r}; "
             "clip it, or give a coarser grid"
         )
     return np.asarray((units.astype(np.int64) + noise) * float(step))

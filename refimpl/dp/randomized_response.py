@@ -71,12 +71,13 @@ def estimate(answers: ArrayLike, *, epsilon: float, categories: int = 2) -> Esti
     values = _categories("answers", answers, categories)
     if not values.size:
         raise ValueError("answers must be at least one, got none")
-    n, p = values.size, 1 - lie_probability(epsilon=epsilon, categories=categories)
-    q = (1 - p) / (categories - 1)
+    n, decay = values.size, math.exp(-checks.positive("epsilon", epsilon))
+    total = 1 + (categories - 1) * decay
+    q, difference = decay / total, -math.expm1(-float(epsilon)) / total  # p - q
     shares = np.bincount(values.reshape(-1), minlength=categories) / n
-    f = (shares - q) / (p - q)
-    variances = (f * p * (1 - p) + (1 - f) * q * (1 - q)) / n
-    return Estimate(f, np.sqrt(np.maximum(variances, 0)) / (p - q))
+    # f p (1-p) + (1-f) q (1-q) = q (1-q) + f (p-q) (1-p-q), and 1-p-q = (k-2) q
+    variances = (q * (1 - q) + (shares - q) * (categories - 2) * q) / n
+    return Estimate((shares - q) / difference, np.sqrt(variances) / difference)
 
 
 def lie_probability(*, epsilon: float, categories: int = 2) -> float:

@@ -106,8 +106,9 @@ class _Choice:
     ) -> NDArray[np.bool_]:
         """Coins of chances exp(-rate (best - score)); row i is about row ``rows[i]``."""
         scores, best = self.scores[rows[:, None], options], self.best[rows]
+        rate = float(min(self.rate, Fraction(2) ** 1000))
         with np.errstate(over="ignore"):  # a gap beyond the doubles has chance 0 to 2^-40
-            chances = np.exp((scores - best[:, None]) * float(self.rate))
+            chances = np.exp((scores - best[:, None]) * rate)
 
         def narrowing(i: int) -> Iterator[coins.Bounds]:
             gap = Fraction(best[i // options.shape[1]]) - Fraction(scores.flat[i])
