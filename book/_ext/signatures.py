@@ -1,6 +1,7 @@
-"""Signatures on the package's pages as the source writes them.
+"""Signatures and docstrings on the package's pages as the source writes them.
 
 Left alone, autodoc shows what an alias stands for: ``ArrayLike`` becomes eight lines of unions.
+And ``|x|`` for a magnitude would ask for a substitution of that name.
 """
 
 import ast
@@ -42,7 +43,16 @@ def as_written(app, what, name, obj, options, signature, return_annotation):
     return None
 
 
+def bars_as_written(app, what, name, obj, options, lines):
+    """Escape the bars of a docstring, but for those in code."""
+    for number, line in enumerate(lines):
+        parts = line.split("``")
+        parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+        lines[number] = "``".join(parts)
+
+
 def setup(app):
     """Run after autodoc made its own signature."""
     app.connect("autodoc-process-signature", as_written)
+    app.connect("autodoc-process-docstring", bars_as_written)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
