@@ -105,7 +105,7 @@ def test_naive_noise_is_the_right_noise_otherwise(law):
 
 def test_results_too_far_away_are_an_error():
     with pytest.raises(ValueError, match="results must be within some 1000 times the noise"):
-        floating_point.could_be_laplace([1e9], 1e9 + 1, sensitivity=1e-3, epsilon=1.0)
+        floating_point.could_be_laplace([1e9], 1e9 + 1e-3, sensitivity=1.0, epsilon=1.0)
 
 
 def test_bad_input():
