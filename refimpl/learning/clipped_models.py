@@ -28,7 +28,8 @@ def clipped_gradients(
     Raises FloatingPointError, when called, for a gradient that is not finite.
     """
     if type(model) is MLP:
-        return lambda x, targets: _mlp(model, parameters, x, targets, clipping_norm)
+        layers = unflatten(parameters, model.shapes)
+        return lambda x, targets: _mlp(model, layers, x, targets, clipping_norm)
     module = as_module(model, parameters)
 
     def clipped(x: Tensor, targets: Tensor) -> Tensor:
@@ -80,21 +81,41 @@ def _cnn(model: CNN, activation: type[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*steps, nn.Flatten(), nn.Linear(features, model.classes, device="meta"))
 
 
-def _mlp(model: MLP, parameters: Tensor, x: Tensor, targets: Tensor, bound: float) -> Tensor:
+@torch.no_grad()
+def _mlp(model: MLP, layers: list[Tensor], x: Tensor, targets: Tensor, bound: float) -> Tensor:
     """g = Σ c E aᵀ layer by layer, ‖g_i‖² = Σ over layers of ‖E_i‖² (‖a_i‖² + 1)."""
-    layers = unflatten(parameters[None], model.shapes)
-    with torch.no_grad():
-        values, errors = model._books(layers, x[None], targets[None], x.new_ones(1, len(x)))
-        squared = x.new_zeros(len(x))
-        for value, error in zip(values, errors, strict=True):
-            squared.addcmul_(
-                per_example.square(error[0]), per_example.square(value[0]) + 1
-            )  # the 1 is the bias
-        c = per_example.factors(squared, bound)
-        total = torch.empty_like(parameters)
-        parts = unflatten(total, model.shapes)
-        for k, (value, error) in enumerate(zip(values, errors, strict=True)):
-            weighted = (error[0] * c[:, None]).T
-            torch.mm(weighted, value[0], out=parts[2 * k])
-            torch.sum(weighted, 1, out=parts[2 * k + 1])
+    values, errors = _mlp_books(model, layers, x, targets)
+    squared = x.new_zeros(len(x))
+    for value, error in zip(values, errors, strict=True):
+        entered = per_example.square(value) + 1  # the 1 is what enters the bias
+        squared.addcmul_(per_example.square(error), entered)
+    c = per_example.factors(squared, bound)[:, None]
+    total = x.new_empty(model.size)
+    parts = unflatten(total, model.shapes)
+    for k, (value, error) in enumerate(zip(values, errors, strict=True)):
+        weighted = (error * c).T
+        torch.mm(weighted, value, out=parts[2 * k])
+        torch.sum(weighted, 1, out=parts[2 * k + 1])
     return total
+
+
+def _mlp_books(
+    model: MLP, layers: list[Tensor], x: Tensor, targets: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What enters each layer, and each layer's error ∂loss_i/∂z_i, from the first layer on.
+
+    As ``MLP.add_gradients``, for one participant.
+    """
+    activate, derivative = ACTIVATIONS[model.activation]
+    weights, biases = layers[::2], layers[1::2]
+    values = [x]
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        values.append(activate(torch.addmm(bias, values[-1], weight.T)))
+    outputs = torch.addmm(biases[-1], values[-1], weights[-1].T)
+    if model.objective == "squared error":
+        errors = [2 * (outputs - targets)]
+    else:
+        errors = [torch.softmax(outputs, -1) - targets]
+    for weight, value in zip(weights[:0:-1], values[:0:-1], strict=True):
+        errors.append(torch.mm(errors[-1], weight) * derivative(value))
+    return values, errors[::-1]

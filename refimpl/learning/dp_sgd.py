@@ -15,9 +15,9 @@ computing power. Neighbours: one example added or removed. What is learned of it
 infinite gradient stops the run), the time that a step takes.
 
 Noise and batches come from a cryptographic generator by default. The noise is drawn on a grid
-(``refimpl.dp.mechanisms.gaussian``). A ``torch.Generator`` may be passed for simulation: it is
-fast and PROTECTS NOBODY. Gradients are computed in floating point: sensitivity is raised by
-``SLACK`` for the rounding of norms and sums, an estimate and no proof.
+(``noise``). A ``torch.Generator`` may be passed for simulation: it is
+fast and PROTECTS NOBODY. Gradients are computed in floating point: the noise is raised a little
+for the rounding of norms and sums, by an estimate and no proof.
 """
 
 import math
@@ -29,16 +29,14 @@ import torch
 from torch import Tensor, nn
 
 from refimpl.arithmetic.checks import whole
-from refimpl.arithmetic.randomness import CryptoGenerator, resolve
-from refimpl.dp import accounting, mechanisms
+from refimpl.arithmetic.randomness import resolve
+from refimpl.dp import accounting
 from refimpl.learning import per_example
 from refimpl.learning.clipped_models import clipped_gradients
 from refimpl.learning.compute import threads_for
 from refimpl.learning.model import Model
+from refimpl.learning.noise import GaussianNoise, Noise
 from refimpl.learning.task import Examples
-
-Noise = CryptoGenerator | torch.Generator | None
-SLACK = 2.0**-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,19 +100,26 @@ class DPSGD:
         clipped = clipped_gradients(model, weights, clipping_norm=self.clipping_norm)
         size = self.expected_size or self.sample_rate * len(examples)
         generator = resolve(rng) if not isinstance(rng, torch.Generator) else rng
+        noise = self.noise(model.size, generator)
         with threads_for(model.size * math.ceil(self.sample_rate * len(examples))):
             for rows in poisson_batches(len(examples), self.sample_rate, self.steps, rng=generator):
                 chosen = torch.from_numpy(rows).to(weights.device)
-                gradient = self.noisy(clipped(x[chosen], targets[chosen]), generator) / size
+                gradient = noise.add(clipped(x[chosen], targets[chosen])) / size
                 weights.sub_(gradient, alpha=self.learning_rate)
         trained = weights.cpu().numpy()
         if not np.isfinite(trained).all():
             raise FloatingPointError("training diverged: lower the learning rate")
         return trained
 
-    def noisy(self, total: Tensor, rng: Noise = None) -> Tensor:
-        """``total``, a sum of clipped gradients, plus noise; of any shape."""
-        return add_noise(total, self.clipping_norm, self.noise_multiplier, rng)
+    def noise(self, size: int, rng: Noise = None) -> GaussianNoise:
+        """What adds the noise of each step to a sum of ``size`` numbers."""
+        return GaussianNoise(
+            size,
+            clipping_norm=self.clipping_norm,
+            noise_multiplier=self.noise_multiplier,
+            steps=self.steps,
+            rng=rng,
+        )
 
 
 def private_gradient(
@@ -136,28 +141,11 @@ def private_gradient(
     _positive("expected_size", expected_size)
     sums = per_example.clipped_sum(module, x, targets, losses, clipping_norm=clipping_norm)
     flat = torch.cat([part.reshape(-1) for part in sums])
-    noisy = add_noise(flat, clipping_norm, noise_multiplier, rng) / expected_size
-    parts = noisy.split([part.numel() for part in sums])
-    return [part.view_as(like) for part, like in zip(parts, sums, strict=True)]
-
-
-def add_noise(
-    total: Tensor, clipping_norm: float, noise_multiplier: float, rng: Noise = None
-) -> Tensor:
-    """``total`` plus N(0, (noise_multiplier · clipping_norm)²) in each coordinate.
-
-    All coordinates are one answer of L2 sensitivity ``clipping_norm``.
-    """
-    sensitivity = clipping_norm * (1 + SLACK)
-    if not noise_multiplier:
-        return total
-    if isinstance(rng, torch.Generator):
-        noise = torch.randn(total.shape, generator=rng, dtype=total.dtype, device=total.device)
-        return total + noise_multiplier * sensitivity * noise
-    released = mechanisms.gaussian(
-        total.cpu().numpy(), sensitivity=sensitivity, sigma=noise_multiplier * sensitivity, rng=rng
+    noise = GaussianNoise(
+        len(flat), clipping_norm=clipping_norm, noise_multiplier=noise_multiplier, rng=rng
     )
-    return torch.from_numpy(released).to(total)
+    parts = (noise.add(flat) / expected_size).split([part.numel() for part in sums])
+    return [part.view_as(like) for part, like in zip(parts, sums, strict=True)]
 
 
 def poisson_batches(

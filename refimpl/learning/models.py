@@ -61,23 +61,9 @@ class MLP(Model):
         Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7, in matrix form.
         """
         layers = unflatten(parameters, self.shapes)
-        values, errors = self._books(layers, x, targets, weights)
-        # All errors are known before a weight changes: `into` may be `parameters` itself.
-        if into is not parameters:
-            layers = unflatten(into, self.shapes)
-        for weight, bias, value, error in zip(
-            layers[::2], layers[1::2], values, errors, strict=True
-        ):
-            weight.baddbmm_(error.transpose(1, 2), value, alpha=scale)  # ∂loss/∂W = errorᵀ h
-            bias.add_(error.sum(1), alpha=scale)
-
-    def _books(
-        self, layers: list[Tensor], x: Tensor, targets: Tensor, weights: Tensor
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """What enters each layer, and its error ∂(Σ weights · loss)/∂z, from the first layer on."""
         *values, outputs = self._values(layers, x)
         _, derivative = ACTIVATIONS[self.activation]
-        # from the last layer down to the first
+        # error = ∂loss/∂z of a layer, from the last layer down to the first
         if self.objective == "squared error":
             error = 2 * (outputs - targets)
         else:
@@ -85,7 +71,14 @@ class MLP(Model):
         errors = [error * weights.unsqueeze(-1)]
         for weight, value in zip(layers[2::2][::-1], values[1:][::-1], strict=True):
             errors.append(torch.bmm(errors[-1], weight) * derivative(value))
-        return values, errors[::-1]
+        # All errors are known before a weight changes: `into` may be `parameters` itself.
+        if into is not parameters:
+            layers = unflatten(into, self.shapes)
+        for weight, bias, value, error in zip(
+            layers[::2], layers[1::2], values, reversed(errors), strict=True
+        ):
+            weight.baddbmm_(error.transpose(1, 2), value, alpha=scale)  # ∂loss/∂W = errorᵀ h
+            bias.add_(error.sum(1), alpha=scale)
 
 
 @dataclass(frozen=True, kw_only=True)
