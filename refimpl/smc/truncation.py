@@ -89,8 +89,8 @@ def local(share: Words, shift: int, *, party: int, parties: int = 2, bits: int =
     if whole("parties", parties, 2) != 2:
         raise ValueError(
             f"parties must be 2 for a local truncation, got {parties}: the sum of more shares "
-            "wraps a number of times that nobody knows, and the result is wrong half of the time; "
-            "use pairs made by a dealer"
+            "wraps a number of times that nobody knows, and the result is wrong half of the time "
+            "or more; use pairs made by a dealer"
         )
     shift = whole("shift", shift, 0, bits - 1)
     if whole("party", party, 0, 1) == 0:
