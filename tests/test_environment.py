@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import yaml
+from hypothesis import settings
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -110,3 +111,8 @@ def test_environment_yml_only_points_to_pyproject():
 def test_jupyter_book_stays_at_1():
     """Version 2 ignores _config.yml and _toc.yml without a word."""
     assert "jupyter-book==1.0.4.post1" in PROJECT["optional-dependencies"]["book"]
+
+
+def test_no_property_has_a_deadline():
+    """A slow machine is not a fault: ``tests/conftest.py`` sets this for all tests."""
+    assert settings.default.deadline is None

@@ -102,7 +102,7 @@ def test_without_at_least_everybody_must_be_in_the_sum(version, topic, kind):
         assert caught.value.parties == ("p0004",)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), version=st.sampled_from(list(VERSIONS)), at_least=st.integers(4, COUNT))
 def test_any_pattern_of_dropouts(data, version, at_least):
     """Each party loses one of its messages, or none, to any fault that loses it."""
@@ -122,7 +122,7 @@ def test_any_pattern_of_dropouts(data, version, at_least):
         assert who == survivors and is_exact(total, INPUTS, who)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data(), version=st.sampled_from(list(VERSIONS)))
 def test_any_pattern_of_delays(data, version):
     """A late message is left out, or waited for where it is needed: the sum is exact either way."""

@@ -83,7 +83,7 @@ def test_keys_of_different_uses_are_different():
     assert len(keys) == 10
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.text(max_size=20), min_size=2, max_size=2, unique=True),
     st.integers(0, 2**70),
@@ -177,7 +177,7 @@ def test_sealing_is_aes_256_gcm_under_a_key_for_the_associated_data():
     assert back[:7] != there[:7]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.binary(max_size=40), st.binary(max_size=20), st.data())
 def test_every_change_of_a_sealed_message_is_found(text, associated, data):
     key = bytes(32)

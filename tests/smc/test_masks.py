@@ -39,7 +39,6 @@ def test_the_stream_is_aes_in_counter_mode(length):
     assert np.array_equal(drawn, oracle(SEED, length))
 
 
-@settings(deadline=None)
 @given(seeds, st.lists(st.integers(0, 2**32 - 1), max_size=50))
 def test_adding_is_addition_modulo_2_to_the_32(seed, values):
     before = np.array(values, np.uint32)
@@ -51,7 +50,7 @@ def test_adding_is_addition_modulo_2_to_the_32(seed, values):
     assert minus.tolist() == [(v - m) % 2**32 for v, m in zip(values, mask, strict=True)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 6), st.integers(1, 32), st.randoms(use_true_random=False))
 def test_pairwise_masks_cancel_in_the_sum_of_any_ring(parties, bits, random):
     """Section 4.1 of Bonawitz et al.: each pair adds and subtracts; the sum is the values'."""

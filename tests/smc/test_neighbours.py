@@ -53,7 +53,7 @@ def cases(draw):
     return n, k, draw(st.integers(1, k)), corrupt, dropped
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(cases())
 def test_risks_equal_exact_fractions(case):
     n, k, t, corrupt, dropped = case
@@ -178,7 +178,7 @@ def test_simulation_fails_as_often_as_the_bounds_say():
             assert 0.7 * bound < failed.sum(1).mean() < bound + 5.5 * spread
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(3, 25), st.data())
 def test_a_graph_is_regular_symmetric_and_connected(n, data):
     k = data.draw(st.sampled_from([*range(2, n - 1, 2), n - 1]))
