@@ -73,8 +73,10 @@ class Masked:
     ) -> Mapping[str, Credentials]:
         """Each party's generator and the number of this setup; identities where keys are signed.
 
-        It plays the directory: a party that everybody trusts to hand out the right identities,
-        and that takes no part afterwards.
+        Here one call makes everything, so whoever makes it could know every secret: it is trusted
+        like a dealer, and takes no part afterwards. Where parties are apart, each makes its own
+        ``Credentials``, and the directory hands out names and public identities alone: it is
+        trusted to hand out the right ones.
         """
         rng = resolve(rng)
         session = rng.bytes(16).hex()
@@ -152,13 +154,16 @@ class SecureAggregation(Masked):
     Adversary "active": the collector and up to 2 threshold - n - 1 contributors do as they please.
     Needs 2 threshold > n + colluders, and identities that ``setup`` hands out; keys and survivors
     are signed. They choose who is in the sum, but learn no more than one sum, which holds the
-    vectors of at least threshold - colluders others.
+    vectors of at least max(threshold, ``group.at_least``) - colluders others.
 
     What leaks: the sum (colluders take their own vectors off it), who was in it, who dropped out
-    when. What a lying contributor can do undetected: add any vector to the sum, since masked
-    vectors are malleable, and stop the run. See ``secure_aggregation_lies``.
+    when. Sums over groups that overlap may be subtracted from each other. What a lying contributor
+    can do undetected: add any vector to the sum, since masked vectors are malleable, and stop the
+    run. See ``secure_aggregation_lies``. Sum once in a round: keys and signatures are bound to it.
 
     Exact: the collected sum is that of the encodings, off by at most half a unit a contributor.
+    A unit is bound / 32767 with 16 bits, so with the defaults one value, or the mean of many, is
+    off by at most 2.5e-4. Where that is too coarse, take a smaller bound or more bits.
     Dropouts in any phase: the sum of those whose masked vectors arrived, at least
     ``group.at_least`` and ``threshold``; the latter must also answer to the end. Otherwise a
     ``NetworkError`` that says how many answered and how many were needed.
@@ -167,7 +172,7 @@ class SecureAggregation(Masked):
     threshold: int | None = None
     adversary: Adversary = "honest-but-curious"
     colluders: int | None = None
-    bound: float = 1.0
+    bound: float = 16.0
     bits: int = 16
 
     def __post_init__(self) -> None:
@@ -222,16 +227,17 @@ class SecAggPlus(Masked):
     masks go to those alone, so that a contributor's cost grows as log n, not as n.
 
     ``corrupt`` γ, ``dropout`` δ: the largest fractions of the contributors that collude with the
-    collector, and that drop out. ``sigma``: privacy fails with probability 2^-sigma at most;
-    ``eta``: the sum fails with 2^-eta at most. They give k and the threshold by the theorem in
-    ``refimpl.smc.neighbours``; ``neighbours`` and ``threshold``, given together, take the place
-    of it. Where k would reach n - 1, as for small n, it is the complete graph, the protocol of
-    ``SecureAggregation``: ``plan(n).complete`` says so.
+    collector, and that drop out. ``sigma``: privacy fails with probability 2^-sigma at most in
+    one sum; ``eta``: the sum fails with 2^-eta at most. They give k and the threshold by the
+    theorem in ``refimpl.smc.neighbours``; ``neighbours`` and ``threshold``, given together, take
+    the place of it. Where k would reach n - 1, as for small n, it is the complete graph, the
+    protocol of ``SecureAggregation``: ``plan(n).complete`` says so. ``bound``, ``bits``: as there.
 
     Adversary: honest-but-curious. The collector draws the graph honestly, and pools its view with
-    up to γn contributors chosen before. What leaks, and what a lying party can do: as there; the
-    collector also knows the graph. Fewer than n - δn in the sum is an error, since the theorem
-    then promises nothing.
+    up to γn contributors chosen before; who drops out must not depend on the graph either, as it
+    would if somebody silenced the neighbours of one contributor. What leaks, and what a lying
+    party can do: as there; the collector also knows the graph. Fewer than n - δn in the sum is an
+    error, since the theorem then promises nothing.
     """
 
     corrupt: float = 0.05
@@ -240,7 +246,7 @@ class SecAggPlus(Masked):
     eta: float = 30
     neighbours: int | None = None
     threshold: int | None = None
-    bound: float = 1.0
+    bound: float = 16.0
     bits: int = 16
     adversary: Adversary = field(default="honest-but-curious", init=False)
 

@@ -85,7 +85,11 @@ class Participant:
         return np.frombuffer(b"".join(sealed), np.uint8).reshape(-1, SEALED_BYTES)
 
     def open(self, relayed: object) -> None:
-        """Read the shares that the peers sealed for this party: which peers, and a row of each."""
+        """Read the shares that the peers sealed for this party: which peers, and a row of each.
+
+        A second call is a ``ValueError``: the masks and the answer are those of the first's peers.
+        """
+        self._once("open its shares")
         packed, sealed = pair(relayed, self.terms.collector)
         self.members = read_set(packed, self.peers, self.terms.collector)
         self.owners = sorted_positions([self.me, *self.members])
@@ -117,15 +121,12 @@ class Participant:
     def accept(self, survivors: object) -> bytes | None:
         """Fix who is in the sum; returns the signature of it against an active adversary.
 
-        Raises ``UnmaskingRefused`` for fewer than ``threshold`` survivors, and for another set
+        Raises ``UnmaskingRefused`` for fewer than ``Terms.fewest`` survivors, and for another set
         than one accepted before: shares for both would reveal both secrets of those who differ.
         """
         alive = read_set(survivors, self.members, self.terms.collector)
-        if len(alive) + 1 < self.terms.threshold:
-            self._refuse(
-                f"at least threshold={self.terms.threshold} survivors are needed, "
-                f"got {len(alive) + 1}"
-            )
+        if len(alive) + 1 < self.terms.fewest:
+            self._refuse(f"at least {self.terms.fewest} survivors are needed, got {len(alive) + 1}")
         if self.accepted and not np.array_equal(alive, self.survivors):
             self._refuse("the survivors must stay those accepted before, got another set")
         self.survivors, self.accepted = alive, True

@@ -52,7 +52,7 @@ LIES = (
         "deals shares of no single secret",
         "detected",
         "detected",
-        "shares disagree where more than the threshold answer; else the secret is malformed",
+        "shares disagree where more than the threshold answer",
     ),
     Lie(
         "contributor",
@@ -66,7 +66,14 @@ LIES = (
         "reveals a wrong share",
         "detected",
         "detected",
-        "it is named where (answers - threshold) / 2 or fewer are wrong",
+        "more than the threshold answer; where they are threshold + 2e, up to e liars are named",
+    ),
+    Lie(
+        "contributor",
+        "reveals a wrong share, and no more than the threshold answer",
+        "not detected",
+        "not detected",
+        "it can shift a seed, and the sum is random; a shifted key differs from the advertised",
     ),
     Lie(
         "contributor",
@@ -129,6 +136,6 @@ LIES = (
         "leaves a survivor out of everybody's list",
         "not detected",
         "not detected",
-        "no harm: it is the sum of the others, at least threshold of them",
+        "no harm: it is the sum of the others, who must be enough (active: at_least of the group)",
     ),
 )

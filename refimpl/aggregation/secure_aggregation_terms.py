@@ -81,6 +81,11 @@ class Terms:
         return self.encoding.sum_bits
 
     @property
+    def fewest(self) -> int:
+        """Survivors that a contributor insists on: it does not leave ``enough`` to a liar."""
+        return self.enough if self.active else self.threshold
+
+    @property
     def context(self) -> str:
         """What all keys and signatures of this sum are bound to, besides names and round."""
         return f"{self.session} {self.collector}"

@@ -16,7 +16,7 @@ from refimpl.aggregation.secure_aggregation_terms import (
     pack_set,
     read_elements,
 )
-from refimpl.arithmetic import randomness, ring
+from refimpl.arithmetic import field, randomness, ring
 from refimpl.smc import key_agreement, masks, shamir
 
 LIAR = VICTIM = "p0002"
@@ -66,6 +66,18 @@ class WrongShare(Participant):
         seeds, keys = super().reveal(endorsements)
         shape = len(seeds) * 8 // (61 * SEED_LIMBS), SEED_LIMBS
         return pack_elements(randomness.secure().below(2**56, shape)), keys
+
+
+class ShiftedShare(Participant):
+    """Chosen so that, with the shares of all other holders, it makes the first seed larger by 1."""
+
+    def reveal(self, endorsements=None):
+        seeds, keys = super().reveal(endorsements)
+        table = read_elements(seeds, (len(seeds) * 8 // (61 * SEED_LIMBS), SEED_LIMBS), self.name)
+        weights = shamir.coefficients(range(1, len(self.owners) + 1))
+        x = int(np.searchsorted(self.owners, self.me))
+        table[0, 0] = field.add(table[0, 0], np.uint64(pow(weights[x], -1, field.P)))
+        return pack_elements(table), keys
 
 
 class OldKeys(Participant):
@@ -214,6 +226,13 @@ class ForgedSurvivors(Collector):
     def endorse(self, signatures):
         messages = super().endorse(signatures)
         return {name: (who, np.ones_like(rows)) for name, (who, rows) in messages.items()}
+
+
+class LeaveTwoOut(Collector):
+    def announce(self):
+        for name in (LIAR, "p0005"):
+            del self.lengths[self._position(name)]
+        return super().announce()
 
 
 class LeaveOut(Collector):

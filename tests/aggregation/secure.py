@@ -56,7 +56,7 @@ def summed(aggregation, inputs, *, group=None, roles=None, rng=None, at_least=No
     return *outcome.results["server"], outcome
 
 
-def exact(inputs, who, *, bound=1.0, bits=16):
+def exact(inputs, who, *, bound=16.0, bits=16):
     """The sum of the fixed-point encodings of ``who``, in Python's integers, decoded."""
     offset = 2 ** (bits - 1) - 1
     chosen = [inputs[int(name[1:])] for name in who]

@@ -259,7 +259,7 @@ def for_two(terms):
 
 @pytest.mark.parametrize("count", [3, 4, 5, 8, 9, 16, 17])
 def test_the_largest_sums_do_not_wrap(count):
-    for value in (1.0, -1.0):
+    for value in (16.0, -16.0):
         inputs = np.full((count, 3), value)
         run = play(inputs)
         assert is_exact(run.total, inputs, names(count))
@@ -271,11 +271,11 @@ def test_the_largest_sums_do_not_wrap(count):
 def test_a_ring_for_two_summands_wraps_in_silence(monkeypatch, count):
     """Small values come out right, large ones wrong and without an error: the mean is absurd."""
     monkeypatch.setattr(Terms, "bits", property(for_two))
-    large = np.full((count, 3), 0.9)
+    large = np.full((count, 3), 14.4)
     run = play(large)
     assert np.isfinite(run.total).all() and not is_exact(run.total, large, names(count))
-    assert abs(run.total[0] - count * 0.9) > 1
-    negative = np.full((count, 3), -0.9)  # its encodings are small, so there is no overflow
+    assert abs(run.total[0] - count * 14.4) > 16
+    negative = np.full((count, 3), -14.4)  # its encodings are small, so there is no overflow
     assert is_exact(play(negative).total, negative, names(count))
 
 

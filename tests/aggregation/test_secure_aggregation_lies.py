@@ -12,9 +12,12 @@ from refimpl.aggregation.secure_aggregation_client import Participant
 from refimpl.aggregation.secure_aggregation_lies import LIES
 from refimpl.aggregation.secure_aggregation_server import Collector
 from refimpl.aggregation.secure_aggregation_terms import (
+    KEY_LIMBS,
     ForgedMessage,
     UnmaskingRefused,
+    pack_elements,
     pack_set,
+    read_elements,
 )
 from refimpl.network import Fault, MalformedMessage, MissingMessage, NetworkError
 from tests.aggregation import liars
@@ -61,7 +64,7 @@ def play(version, *, contributor=Participant, collector=Collector, **options):
 
 def off_by_1000_units(run):
     expected = exact(INPUTS, names(COUNT))
-    unit = 1 / (2**15 - 1)
+    unit = 16 / (2**15 - 1)
     assert run.total[0] == pytest.approx(expected[0] + 1000 * unit, abs=unit / 10)
     assert np.array_equal(run.total[1:], expected[1:])
 
@@ -151,7 +154,7 @@ CASES = {
         {VICTIM, "server"},
     ),
     "tells half of the contributors that somebody dropped out": Case(
-        {"collector": liars.Split}, the_victim_is_exposed, ForgedMessage, {"server"}
+        {"collector": liars.Split, "at_least": 6}, the_victim_is_exposed, ForgedMessage, {"server"}
     ),
     "announces fewer survivors than the threshold": Case(
         {"collector": liars.FewSurvivors}, error=UnmaskingRefused, named={"server"}
@@ -160,10 +163,12 @@ CASES = {
         {"collector": liars.ForgedSurvivors}, error=ForgedMessage, named={"server"}
     ),
     "leaves a survivor out of everybody's list": Case(
-        {"collector": liars.LeaveOut}, sum_of_the_others
+        {"collector": liars.LeaveOut, "at_least": 6}, sum_of_the_others
     ),
 }
-TWICE = "asks the same contributors for both secrets of somebody"  # has tests of its own, below
+# These have tests of their own, below.
+TWICE = "asks the same contributors for both secrets of somebody"
+JUST_ENOUGH = "reveals a wrong share, and no more than the threshold answer"
 
 
 def ending(lie, version):
@@ -171,8 +176,8 @@ def ending(lie, version):
 
 
 def test_every_row_of_the_table_is_played():
-    assert {lie.lie for lie in LIES} == {*CASES, TWICE}
-    assert len(LIES) == len(CASES) + 1
+    assert {lie.lie for lie in LIES} == {*CASES, TWICE, JUST_ENOUGH}
+    assert len(LIES) == len(CASES) + 2
 
 
 @pytest.mark.parametrize(
@@ -202,6 +207,44 @@ def test_a_wrong_share_is_named_among_honest_ones(version):
     assert caught.value.parties == (LIAR,)
 
 
+@pytest.mark.parametrize("adversary", ["honest-but-curious", "active"])
+def test_a_wrong_share_passes_where_only_the_threshold_answers(monkeypatch, adversary):
+    """One answer more, and it is noticed."""
+    for threshold, at_least in ((COUNT, None), (COUNT - 1, COUNT - 1)):
+        aggregation = SecureAggregation(threshold, adversary)
+        monkeypatch.setitem(VERSIONS, "all", aggregation)
+        if threshold == COUNT:
+            run = play("all", contributor=liars.ShiftedShare)
+            assert not np.isclose(run.total, exact(INPUTS, names(COUNT)), atol=1e-9).all()
+        else:
+            with pytest.raises(MalformedMessage, match="are wrong"):
+                play("all", contributor=liars.ShiftedShare, at_least=at_least)
+
+
+def test_a_wrong_share_of_a_key_is_noticed_even_then(monkeypatch):
+    """The key that it gives is not the one advertised."""
+    threshold = COUNT - 1
+    monkeypatch.setitem(VERSIONS, "all", SecureAggregation(threshold))
+
+    class Shifted(Participant):
+        def reveal(self, endorsements=None):
+            seeds, keys = super().reveal(endorsements)
+            table = read_elements(keys, (1, KEY_LIMBS), self.name)
+            table[0, 1] ^= np.uint64(1)
+            return seeds, pack_elements(table)
+
+    late = [Fault("drop", sender="p0005", topic="masked vector")]
+    with pytest.raises(MalformedMessage, match="'p0005'"):
+        play("all", contributor=Shifted, faults=late, at_least=threshold, required=["server"])
+
+
+@pytest.mark.parametrize("at_least", [None, 7])
+def test_contributors_insist_on_as_many_survivors_as_the_group(at_least):
+    """Against an active collector; a curious one follows the protocol, which asks for them too."""
+    with pytest.raises(UnmaskingRefused, match=f"at least {at_least or 8} survivors are needed"):
+        play("active", collector=liars.LeaveTwoOut, at_least=at_least)
+
+
 # --- a collector that asks for both secrets ---------------------------------------------------
 
 
@@ -209,7 +252,7 @@ def ready(version):
     """Participants of one sum whose masked vectors have all arrived, and their collector."""
     aggregation, who = VERSIONS[version], names(COUNT)
     credentials = aggregation.setup([*who, "server"])
-    terms = aggregation._terms(Group("server", who, 0), credentials["server"])
+    terms = aggregation._terms(Group("server", who, 0, 6), credentials["server"])
     state = Collector(terms, aggregation._graph(terms, credentials["server"]))
     parties = {name: Participant(name, terms, credentials[name]) for name in who}
     rosters = state.rosters({name: party.advertise() for name, party in parties.items()})
