@@ -17,7 +17,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from refimpl.aggregation import Aggregation, Group
+from refimpl.aggregation import Aggregation, Group, Plain
+from refimpl.collaboration import private_averaging
 from refimpl.collaboration.run import (
     SERVER,
     LocalSGD,
@@ -32,6 +33,7 @@ from refimpl.collaboration.run import (
     receive_like,
 )
 from refimpl.learning import Examples, Gradient, Model, Task
+from refimpl.learning.privacy import Privacy
 from refimpl.network import Fault, Link, MalformedMessage
 from refimpl.network.link import Job
 from refimpl.network.runner import Role
@@ -52,6 +54,10 @@ class Synchronous(Protocol):
         self, model: Model, parameters: np.ndarray, examples: Examples, rng: np.random.Generator
     ) -> Job:
         """What a participant computes: a job that yields a vector like ``parameters``."""
+        ...
+
+    def origin(self, parameters: np.ndarray) -> np.ndarray:
+        """The vector that a participant shares if it has learned nothing."""
         ...
 
     def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -87,6 +93,10 @@ class FedSGD:
         chosen = rng.choice(len(examples), self.batch_size, replace=False)
         return Gradient(model, parameters, examples.x[chosen], examples.y[chosen])
 
+    def origin(self, parameters: np.ndarray) -> np.ndarray:
+        """A gradient of zero."""
+        return np.zeros_like(parameters)
+
     def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """What the server does with the weighted mean of the gradients."""
         return parameters - self.learning_rate * mean
@@ -103,6 +113,10 @@ class FedAvg(LocalSGD):
     ``epochs`` is 5 unless given.
     Source: McMahan et al. 2017, Algorithm 1 (E = ``epochs``, B = ``batch_size``, C = 1).
     """
+
+    def origin(self, parameters: np.ndarray) -> np.ndarray:
+        """The parameters as they came."""
+        return parameters
 
     def update(self, parameters: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """What the server does with the weighted mean of the local parameters."""
@@ -175,6 +189,8 @@ def weighted_mean(total: np.ndarray, size: int, contributors: Sequence[str]) -> 
 
 def synchronous_roles(method: Synchronous, setting: Setting) -> dict[str, Role]:
     """The roles of a synchronous method: each is handed what its party knows, and no more."""
+    if setting.privacy is not None:
+        return private_averaging.roles(method, setting, setting.privacy)
     task, aggregation = setting.task, setting.aggregation
     parameters = task.initial_parameters()
     groups = [
@@ -215,6 +231,7 @@ def train(
     rounds: int = 20,
     method: Method | None = None,
     aggregation: Aggregation | None = None,
+    privacy: Privacy | None = None,
     seed: int = 0,
     at_least: int | None = None,
     faults: Sequence[Fault] = (),
@@ -225,18 +242,34 @@ def train(
     ``method``: ``FedAvg()`` (default), ``FedSGD()``, or
     ``AsynchronousSGD``, ``SelectiveSGD``, ``WeightTransmission``.
     ``aggregation``: how the server comes by the sum (default ``aggregation.Plain()``).
+    ``privacy``: ``CentralGaussian`` or ``DistributedGaussian`` of ``refimpl.learning.privacy``, for
+    ``FedAvg`` and ``FedSGD``; participants then weigh the same, and ``Run.epsilon`` says the price.
     ``at_least`` (all, if not given): how many participants a round needs; with it, participants
     may fail, and ``Run.errors`` says which did and why. ``seed`` sets the order of the batches.
     The run ends when every participant holds the final model.
     """
+    method = FedAvg() if method is None else method
+    spent = None
+    if privacy is not None:
+        if isinstance(method, type) or not hasattr(method, "origin"):
+            raise ValueError(
+                f"privacy must come with FedAvg() or FedSGD(), got {method!r}: what the others "
+                "send has no bound that noise could be measured against"
+            )
+        group = Group(SERVER, task.participants, 0, at_least)
+        terms = private_averaging.terms_of(task, aggregation or Plain(), group, rounds)
+        privacy.check(terms)
+        spent = partial(privacy.epsilon, terms=terms)
     return execute(
         "indirect",
         task,
-        FedAvg() if method is None else method,
+        method,
         rounds=rounds,
         aggregation=aggregation,
         seed=seed,
         at_least=at_least,
         faults=faults,
         record=record,
+        privacy=privacy,
+        spent=spent,
     )

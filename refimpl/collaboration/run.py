@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Run:
     ``transcript``: every message, for efficiency; ``transcript.view(...)`` is what an adversary
     saw, for privacy. ``seconds``: wall time of this run here, all parties in one process.
     ``errors``: participants that did not finish, where the run went on without them.
+    ``spent``: the epsilon at a delta, if the run had a privacy; ask ``epsilon``.
     """
 
     approach: Approach
@@ -53,6 +54,13 @@ class Run:
     transcript: network.Transcript
     seconds: float
     errors: dict[str, Exception] = field(default_factory=dict)
+    spent: Callable[[float], float] | None = None
+
+    def epsilon(self, delta: float) -> float:
+        """What the run cost at this ``delta``; ``ValueError`` if it had no privacy."""
+        if self.spent is None:
+            raise ValueError("the run had privacy=None, so no epsilon holds; give a privacy")
+        return self.spent(delta)
 
     @property
     def participants(self) -> tuple[str, ...]:
@@ -152,6 +160,7 @@ class Setting:
     at_least: int | None
     report: Report
     credentials: Mapping[str, object]
+    privacy: Any = None
 
     def __post_init__(self) -> None:
         if SERVER in self.task.participants:
@@ -193,6 +202,8 @@ def execute(
     at_least: int | None = None,
     faults: Sequence[network.Fault],
     record: Literal["payloads", "sizes"],
+    privacy: Any = None,
+    spent: Callable[[float], float] | None = None,
 ) -> Run:
     """Run ``method`` in process and collect the ``Run``; the keywords are those of ``train``."""
     check_count(rounds=rounds)
@@ -201,7 +212,7 @@ def execute(
     parties = names if approach == "peer-to-peer" else [*names, SERVER]
     report, by_round = scoring(task, rounds)
     setting = Setting(
-        task, int(rounds), seed, aggregation, at_least, report, aggregation.setup(parties)
+        task, int(rounds), seed, aggregation, at_least, report, aggregation.setup(parties), privacy
     )
     roles = make_roles(setting)
     start = time.perf_counter()
@@ -221,6 +232,7 @@ def execute(
         transcript=outcome.transcript,
         seconds=seconds,
         errors=outcome.errors,
+        spent=spent,
     )
 
 

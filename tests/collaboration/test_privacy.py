@@ -1,0 +1,149 @@
+"""Training under client-level privacy: by the formula, and with the noise where it belongs."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from refimpl import aggregation, learning
+from refimpl.arithmetic.fixed_point import FixedPoint
+from refimpl.collaboration import AsynchronousSGD, FedSGD, indirect
+from refimpl.dp import accounting, clipping
+from refimpl.learning import privacy
+from refimpl.learning.privacy import CentralGaussian, DistributedGaussian
+from refimpl.network import Fault
+
+TASK = learning.digits(5, seed=0, examples_per_participant=30)
+SECURE = aggregation.SecureAggregation(threshold=4, bound=8.0, bits=24)
+
+
+def train(chosen, **options):
+    options = {"rounds": 1, "method": FedSGD(learning_rate=1.0), **options}
+    return indirect.train(TASK, privacy=chosen, **options)
+
+
+def noiseless(divisor=5, bound=0.2):
+    """One round of FedSGD with clipped gradients, by hand."""
+    start = TASK.initial_parameters()
+    total = np.zeros(len(start))
+    for name in TASK.participants:
+        data = TASK.data[name]
+        gradient = learning.gradient(TASK.model, start, data.x, data.y)
+        norm = np.linalg.norm(gradient)
+        assert norm > bound
+        total += gradient * (bound / norm)
+    return start - total / divisor
+
+
+@pytest.mark.parametrize(
+    ("chosen", "options"),
+    [
+        (CentralGaussian(clipping_norm=0.2, noise_multiplier=0.5, seed=0), {}),
+        (
+            CentralGaussian(clipping_norm=0.2, noise_multiplier=0.5, seed=0),
+            {"aggregation": SECURE},
+        ),
+        (
+            DistributedGaussian(clipping_norm=0.2, noise_multiplier=0.5, seed=0),
+            {"aggregation": SECURE},
+        ),
+        (
+            DistributedGaussian(clipping_norm=0.2, noise_multiplier=0.5, seed=0),
+            {"aggregation": aggregation.SecretSharing()},
+        ),
+    ],
+    ids=["central", "central, secure", "distributed", "distributed, shares"],
+)
+def test_a_round_is_the_clipped_mean_and_noise_of_the_stated_width(chosen, options):
+    """Catches a deviation wrong by 8 in 100, a clip forgotten, another divisor, in 2410 values."""
+    run = train(chosen, **options)
+    noise = (run.parameters - noiseless()) * 5
+    squares = np.square(noise / (0.2 * 0.5)).sum()
+    assert 1e-7 < stats.chi2.cdf(squares, len(noise)) < 1 - 1e-7
+    assert stats.kstest(noise / (0.2 * 0.5), "norm").pvalue > 1e-7
+    # the mean itself: along it, the noise has deviation 0.1
+    direction = noiseless() - TASK.initial_parameters()
+    direction = direction / np.linalg.norm(direction)
+    assert abs(noise @ direction) < 5.4 * 0.1
+
+
+def test_averaging_clips_the_update_and_not_the_parameters():
+    chosen = CentralGaussian(clipping_norm=1e-3, noise_multiplier=1e-6, seed=0)
+    run = train(chosen, method=None, rounds=2)
+    moved = np.linalg.norm(run.parameters - TASK.initial_parameters())
+    assert 1e-5 < moved <= 2e-3 * 1.01
+
+
+def test_noise_is_fresh_in_each_round():
+    """Ten rounds of noise alone add up as sqrt(10); reused noise would as 10."""
+    chosen = CentralGaussian(clipping_norm=1e-4, noise_multiplier=1e4, seed=0)
+    method = FedSGD(learning_rate=1e-3)
+    run = train(chosen, method=method, rounds=10)
+    moved = (run.parameters - TASK.initial_parameters()) / (1e-3 / 5)
+    squares = np.square(moved / math.sqrt(10)).sum()
+    assert 0.8 < squares / len(moved) < 1.2  # 5.7 deviations are 0.16
+
+
+def test_the_divisor_is_public_whoever_drops_out():
+    faults = [Fault(kind="drop", sender=TASK.participants[0], topic="contribution")]
+    chosen = CentralGaussian(clipping_norm=0.2, noise_multiplier=1e-6, seed=0)
+    run = train(chosen, at_least=4, faults=faults)
+    moved = run.parameters - TASK.initial_parameters()
+    four = noiseless_without(TASK.participants[0])
+    np.testing.assert_allclose(moved, four, atol=1e-5)
+
+
+def noiseless_without(missing):
+    start, total = TASK.initial_parameters(), 0
+    for name in TASK.participants:
+        if name != missing:
+            data = TASK.data[name]
+            gradient = learning.gradient(TASK.model, start, data.x, data.y)
+            total = total - clipping.vector(gradient, bound=0.2)
+    return total / 5
+
+
+def test_noise_differs_from_run_to_run():
+    chosen = DistributedGaussian(clipping_norm=0.2, noise_multiplier=1.0)
+    run, again = (train(chosen, aggregation=SECURE) for _ in range(2))
+    assert not np.array_equal(run.parameters, again.parameters)
+
+
+def test_the_run_states_its_price():
+    run = train(CentralGaussian(noise_multiplier=2.0), rounds=3)
+    expected = accounting.epsilon(noise_multiplier=2.0, sample_rate=1, steps=3, delta=1e-3)
+    assert run.epsilon(1e-3) == expected
+    chosen = DistributedGaussian(clipping_norm=0.2, noise_multiplier=2.0, colluders=1)
+    run = train(chosen, rounds=3, aggregation=SECURE, at_least=4)
+    terms = privacy.Terms(5, 4, TASK.model.size, 3, FixedPoint(8.0, 24, 5))
+    assert run.epsilon(1e-3) == chosen.epsilon(1e-3, terms) > expected
+    with pytest.raises(ValueError, match="no epsilon holds"):
+        indirect.train(TASK, rounds=1).epsilon(1e-3)
+
+
+def test_it_learns():
+    task = learning.digits(10, seed=0)
+    run = indirect.train(
+        task,
+        rounds=6,
+        privacy=DistributedGaussian(noise_multiplier=0.2, seed=0, colluders=2),
+        aggregation=aggregation.SecureAggregation(threshold=7, bound=4.0, bits=20),
+        at_least=8,
+    )
+    assert run.accuracy > 0.75
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": AsynchronousSGD()}, "must come with FedAvg"),
+        ({"privacy": DistributedGaussian()}, "hides single contributions"),
+        ({"privacy": DistributedGaussian(colluders=5), "aggregation": SECURE}, "fewer than"),
+        ({"rounds": 0}, "rounds must be a whole number"),
+    ],
+)
+def test_what_cannot_be_is_an_error_before_anybody_trains(options, message):
+    options = {"privacy": CentralGaussian(), **options}
+    with pytest.raises(ValueError, match=message):
+        indirect.train(TASK, **options)
