@@ -55,7 +55,7 @@ def test_wide_noise_has_its_chances(name, width):
 def test_wide_noise_has_its_chances_near_zero_and_in_its_last_bits(name):
     """Where the parts of a wide draw meet: each x in [-300, 300], one by one, at a width of 1500.
 
-    Power: a zero drawn twice as often, or never, moves its count of 266 or so by 16 deviations.
+    Power: a zero drawn half or twice as often moves its count of some 300 by 8 deviations.
     """
     parameter = {"scale" if "lap" in name else "sigma": 1500.0}
     sample = draws(getattr(discrete, name), count=1_000_000, **parameter)
@@ -67,6 +67,8 @@ def test_wide_noise_has_its_chances_near_zero_and_in_its_last_bits(name):
         ),
     }[name]
     assert p_value(sample, law, 300) > CHANCE
+    zeros = int((sample == 0).sum())
+    assert stats.binomtest(zeros, sample.size, float(law(0))).pvalue > CHANCE
     assert stats.chisquare(np.bincount(sample & 15)).pvalue > CHANCE
 
 
@@ -90,6 +92,24 @@ def test_the_test_of_fit_catches(fault):
     rng = randomness.seeded(7)
     wrong = FAULTS[fault](discrete.discrete_gaussian(DRAWS, sigma=4.0, rng=rng), rng)
     assert p_value(wrong, exact_laws.gaussian(4.0), 25) < CHANCE / 100
+
+
+@pytest.mark.parametrize("width", [1025.0, 1e5, 2.0**51])
+@pytest.mark.parametrize("name", ["discrete_laplace", "discrete_gaussian", "rounded_gaussian"])
+def test_the_chances_in_doubles_are_within_a_thousandth_of_their_margin(monkeypatch, name, width):
+    """Of all draws of a call, against the exact bounds. The bounds are tested below."""
+    seen = []
+
+    def compared(chance, narrowing, rng):
+        for i in range(0, chance.size, 7):
+            low, high = next(narrowing(i))
+            seen.append(max(float(low) - chance[i], chance[i] - float(high)))
+        return np.ones(chance.shape, bool)
+
+    monkeypatch.setattr(coins, "flip", compared)
+    draws(getattr(discrete, name), count=3000, **{"scale" if "lap" in name else "sigma": width})
+    assert len(seen) > 400
+    assert max(seen) < coins.MARGIN / 1000
 
 
 @pytest.mark.parametrize(
