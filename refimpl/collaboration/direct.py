@@ -1,7 +1,8 @@
 """The direct approach: participants hand their examples to a server, which trains on all of them.
 
-Adversary: none withstood. The server sees every example (direct leakage). Training itself is
-ordinary central training: minibatch SGD, w ← w − α ∇L(w; batch), on the pooled examples.
+Adversary: none withstood. The server sees every example (direct leakage), unless ``privacy`` makes
+them noisy before they leave their owner. Training itself is ordinary central training: minibatch
+SGD, w ← w − α ∇L(w; batch), on the pooled examples.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from refimpl.collaboration.run import (
     receive_like,
 )
 from refimpl.learning import Examples, Model, Task
+from refimpl.learning.local_privacy import LocalDP
 from refimpl.network import Fault, Link, MalformedMessage
 from refimpl.network.runner import Role
 
@@ -49,7 +51,7 @@ class Central(LocalSGD):
         parameters = task.initial_parameters()
         roles: dict[str, Role] = {
             name: partial(participant, examples=examples, parameters=parameters)
-            for name, examples in task.data.items()
+            for name, examples in made_private(setting).items()
         }
         roles[SERVER] = partial(
             server,
@@ -93,6 +95,17 @@ async def server(
     await link.broadcast(participants, "model", parameters)
 
 
+def made_private(setting: Setting) -> dict[str, Examples]:
+    """What each participant uploads: its examples, or what its ``privacy`` makes of them."""
+    task, privacy = setting.task, setting.privacy
+    if privacy is None:
+        return task.data
+    return {
+        name: privacy.randomise(examples, task.model, privacy.generator(name))
+        for name, examples in task.data.items()
+    }
+
+
 def check_upload(upload: object, model: Model, *, sender: str) -> None:
     """Raise ``MalformedMessage``, naming the sender, unless ``model`` can learn from ``upload``.
 
@@ -118,6 +131,7 @@ def train(
     *,
     rounds: int = 20,
     method: Method | None = None,
+    privacy: LocalDP | None = None,
     seed: int = 0,
     at_least: int | None = None,
     faults: Sequence[Fault] = (),
@@ -126,15 +140,22 @@ def train(
     """Train ``task`` at a server that holds everybody's examples.
 
     ``at_least`` (all, if not given) is how many uploads suffice to begin. ``seed`` sets the
-    order of the batches. The run ends when every participant holds the model.
+    order of the batches. The run ends when every participant holds the model. ``privacy``: with
+    ``LocalDP`` of ``refimpl.learning.local_privacy`` each participant makes its examples noisy
+    before it uploads them, for ``Central``; ``Run.epsilon`` says the price.
     """
+    method = Central() if method is None else method
+    if privacy is not None and not isinstance(method, Central):
+        raise ValueError(f"privacy must come with Central(), got {method!r}")
     return execute(
         "direct",
         task,
-        Central() if method is None else method,
+        method,
         rounds=rounds,
         seed=seed,
         at_least=at_least,
         faults=faults,
         record=record,
+        privacy=privacy,
+        spent=None if privacy is None else privacy.epsilon,
     )

@@ -8,9 +8,10 @@ from scipy import stats
 
 from refimpl import aggregation, learning
 from refimpl.arithmetic.fixed_point import FixedPoint
-from refimpl.collaboration import AsynchronousSGD, FedSGD, indirect
+from refimpl.collaboration import AsynchronousSGD, FedSGD, TwoServers, direct, indirect
 from refimpl.dp import accounting, clipping
 from refimpl.learning import privacy
+from refimpl.learning.local_privacy import LocalDP
 from refimpl.learning.privacy import CentralGaussian, DistributedGaussian
 from refimpl.network import Fault
 
@@ -147,3 +148,30 @@ def test_what_cannot_be_is_an_error_before_anybody_trains(options, message):
     options = {"privacy": CentralGaussian(), **options}
     with pytest.raises(ValueError, match=message):
         indirect.train(TASK, **options)
+
+
+def test_under_local_privacy_the_server_sees_noisy_examples_only():
+    chosen = LocalDP(epsilon_features=64.0, epsilon_label=1.0)
+    run = direct.train(TASK, rounds=2, privacy=chosen)
+    uploads = [m for m in run.transcript.view("server") if m.topic == "examples"]
+    assert len(uploads) == 5
+    truths = np.concatenate([TASK.data[m.sender].x for m in uploads])
+    noise = np.concatenate([m.payload["x"] for m in uploads]) - truths
+    # 64 features in [0, 1] at epsilon 64: scale 1, deviation sqrt(2); 9600 values
+    assert 1.3 < noise.std() < 1.53
+    assert np.mean(noise == 0) < 0.01
+    lies = [m.payload["y"] != TASK.data[m.sender].y for m in uploads]
+    assert 0.5 < np.mean(lies) < 0.97  # 9 / (e + 9) = 0.77
+    assert run.epsilon(1e-5) == 65.0
+
+
+def test_with_little_local_noise_the_direct_approach_learns_as_without():
+    task = learning.digits(3, seed=0)
+    chosen = LocalDP(epsilon_features=1000.0, epsilon_label=8.0, seed=0)
+    assert direct.train(task, rounds=10, privacy=chosen).accuracy > 0.8
+
+
+def test_local_privacy_goes_with_uploads_alone():
+    chosen = LocalDP(epsilon_features=1.0, epsilon_label=1.0)
+    with pytest.raises(ValueError, match="must come with Central"):
+        direct.train(TASK, method=TwoServers(), privacy=chosen)
