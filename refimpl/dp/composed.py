@@ -107,6 +107,8 @@ class Composition:
         """An upper bound on epsilon at this delta."""
         _check_accountant(accountant)
         remaining = self._remaining(delta)
+        if self._used() <= remaining:
+            return 0.0
         if accountant == "pld":
             return self._pld_epsilon(remaining)
         steps = self.directions[0]  # removing a record: in these accounts never the better one
@@ -143,6 +145,8 @@ class Composition:
         ``ApproximateDP`` step, the true epsilon is that of the worst step of which this is known.
         """
         remaining = self._remaining(delta)
+        if self._used() <= remaining:
+            return 0.0, 0.0
         lower = upper = 0.0
         for steps in self.directions:
             profiles = [pld.compose(steps, delta=remaining, scale=scale) for scale in (1, 1 / 8)]
@@ -150,6 +154,13 @@ class Composition:
             bounds = [profile.epsilon(remaining) for profile in profiles]
             upper = max(upper, min(_maximum(steps), *bounds))
         return min(lower, upper), upper
+
+    def _used(self) -> float:
+        """The chance that a record is used at all: a delta at which epsilon is 0."""
+        rates = [(getattr(pair, "rate", 1.0), times) for pair, times in self.directions[0]]
+        if any(rate == 1 for rate, _ in rates):
+            return 1.0
+        return -math.expm1(sum(times * math.log1p(-rate) for rate, times in rates))
 
     def _remaining(self, delta: float) -> float:
         """The delta left for losses that are finite."""

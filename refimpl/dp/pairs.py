@@ -94,7 +94,7 @@ class GaussianPair:
 
     def nodes(self, tail: float) -> Array:
         """The losses of evenly spaced outputs x, whose P-mass outside is at most ``tail``."""
-        low = self.sigma * special.ndtri(tail)
+        low = min(self.sigma * special.ndtri(tail), -1.0)  # beyond a mean: losses of both signs
         high = -self.sigma * special.ndtri(tail / 2)
         if self.above:
             high = max(high, 1 - self.sigma * special.ndtri(min(0.5, tail / (2 * self.rate))))

@@ -46,6 +46,48 @@ class _Step:
     above: float
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What ``compose`` was asked for, and how to compute it for one tilt."""
+
+    steps: Steps
+    coarse: Moments
+    tail: float
+    delta: float
+    epsilon: float | None
+    spacing: float | None
+    scale: float
+
+    def tilted(self, index: int) -> Profile:
+        """The profile, computed with the masses tilted by ``coarse.thetas[index]``."""
+        h = self.spacing or self.scale * self._spacing(index)
+        # further thetas would see the grid: it adds T h^2 theta^2 / 12 to the moment's logarithm
+        limit = min(0.5, 3 / math.sqrt(self.coarse.total)) / h
+        low, high, thetas = self.coarse.window(index, limit)
+        steps = [_discretise(pair, times, thetas, h, self.tail) for pair, times in self.steps]
+        return _profile(steps, thetas, (low, high), h, self.delta)
+
+    def reached(self, profile: Profile) -> float:
+        """The epsilon that matters, which the profile should have in its window."""
+        return profile.reach(self.delta) if self.epsilon is None else self.epsilon
+
+    def _spacing(self, index: int) -> float:
+        """A grid that raises epsilon by a part in 10^5, or a finer one of up to 2^18 points.
+
+        Each step adds some h^2/6 to the variance of the loss and half of it to the mean, so it adds
+        h^2 (1 + 2 theta) / 12 to epsilon. At most 2^23 points, whatever that costs.
+        """
+        coarse, epsilon = self.coarse, self.epsilon
+        low, high, thetas = coarse.window(index)
+        theta = max(0.0, float(thetas[0]))
+        scale = coarse.deviation * math.sqrt(coarse.total)
+        if epsilon is None:
+            epsilon = (coarse.logs[index] - math.log(self.delta)) / theta if theta else scale
+        raised = 1e-5 * max(epsilon, min(scale, 1 / (1 + theta)))
+        enough = math.sqrt(12 * raised / (coarse.total * (1 + 2 * theta)))
+        return max(min(enough, max((high - low) / 2**18, enough / 16)), (high - low) / 2**23)
+
+
 def compose(
     steps: Steps,
     *,
@@ -71,35 +113,19 @@ def compose(
         )
     tail = delta * _TAIL / sum(times for _, times in steps)
     coarse = moments(steps, tail)
-    index, retilted = coarse.saddle(delta=delta, epsilon=epsilon), epsilon is not None
-    while True:
-        profile = _tilted(steps, coarse, index, tail, delta, epsilon, spacing, scale)
-        lowest = profile.losses[0]
-        reached = profile.epsilon(delta) if epsilon is None else epsilon
-        if reached <= lowest and lowest > 0 and coarse.thetas[index] > 0:
-            index = max(index - 8, len(coarse.thetas) // 2)  # the window began too high: tilt less
-        elif not retilted and profile.error_at(reached) > 1e-5 * delta:
-            index, retilted = coarse.saddle(epsilon=max(reached, 0.0)), True
-        else:
-            return profile
-
-
-def _tilted(
-    steps: Steps,
-    coarse: Moments,
-    index: int,
-    tail: float,
-    delta: float,
-    epsilon: float | None,
-    spacing: float | None,
-    scale: float,
-) -> Profile:
-    """The profile, computed with the masses tilted by ``coarse.thetas[index]``."""
-    h = spacing or scale * _spacing(coarse, index, delta, epsilon)
-    # further thetas would see the grid: it adds T h^2 theta^2 / 12 to the moment's logarithm
-    low, high, thetas = coarse.window(index, min(0.5, 3 / math.sqrt(coarse.total)) / h)
-    discrete = [_discretise(pair, times, thetas, h, tail) for pair, times in steps]
-    return _profile(discrete, thetas, (low, high), h, delta)
+    coarse = coarse.refined(coarse.saddle(delta=delta, epsilon=epsilon))
+    plan = _Plan(steps, coarse, tail, delta, epsilon, spacing, scale)
+    index = coarse.saddle(delta=delta, epsilon=epsilon)
+    profile = plan.tilted(index)
+    while plan.reached(profile) <= profile.losses[0] > 0 and coarse.thetas[index] > 0:
+        index = coarse.gentler(index)  # the window began too high
+        profile = plan.tilted(index)
+    reached = plan.reached(profile)
+    if epsilon is None and profile.error_at(reached) > 1e-5 * delta:
+        again = plan.tilted(coarse.saddle(epsilon=max(reached, 0.0)))  # the result's saddle point
+        if again.losses[0] < again.reach(delta) < reached:
+            return again
+    return profile
 
 
 def _chernoff(coarse: Moments, epsilon: float) -> float:
@@ -107,22 +133,6 @@ def _chernoff(coarse: Moments, epsilon: float) -> float:
     index = coarse.saddle(epsilon=epsilon)
     exponent = coarse.logs[index] - coarse.thetas[index] * epsilon
     return 1e-3 * math.exp(max(-700.0, min(0.0, exponent)))
-
-
-def _spacing(coarse: Moments, index: int, delta: float, epsilon: float | None) -> float:
-    """A grid that raises epsilon by about a part in 10^5, or a finer one of up to 2^18 points.
-
-    Each step adds some h^2/6 to the variance of the loss and half of it to the mean, so it adds
-    h^2 (1 + 2 theta) / 12 to epsilon. At most 2^23 points, whatever that costs.
-    """
-    low, high, thetas = coarse.window(index)
-    theta = max(0.0, float(thetas[0]))
-    scale = coarse.deviation * math.sqrt(coarse.total)
-    if epsilon is None and theta > 0:
-        epsilon = (coarse.logs[index] - math.log(delta)) / theta
-    raised = 1e-5 * max(scale if epsilon is None else epsilon, min(scale, 1 / (1 + theta)))
-    enough = math.sqrt(12 * raised / (coarse.total * (1 + 2 * theta)))
-    return max(min(enough, max((high - low) / 2**18, enough / 16)), (high - low) / 2**23)
 
 
 def _discretise(pair: Pair, times: int, thetas: Array, h: float, tail: float) -> _Step:

@@ -26,13 +26,18 @@ class Profile:
 
     def epsilon(self, delta: float) -> float:
         """An upper bound; -inf where it lies under the window."""
-        upper = self.hockey_stick + self.error + self.above
-        if upper[-1] > delta:
+        if (found := self.reach(delta)) == math.inf:
+            upper = self.hockey_stick[-1] + self.error[-1] + self.above
             raise ValueError(
                 f"delta={delta:g} is out of reach of this grid, whose truncated tail and round-off "
-                f"come to {upper[-1]:.2g}; take a larger delta, or accountant='rdp'"
+                f"come to {upper:.2g}; take a larger delta, or accountant='rdp'"
             )
-        return _crossing(self.losses, upper, delta)
+        return found
+
+    def reach(self, delta: float) -> float:
+        """The same, but ``inf`` where delta is out of reach."""
+        upper = self.hockey_stick + self.error + self.above
+        return _crossing(self.losses, upper, delta) if upper[-1] <= delta else math.inf
 
     def epsilon_lower(self, delta: float) -> float:
         """A lower bound; -inf where there is none."""

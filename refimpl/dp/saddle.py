@@ -8,7 +8,7 @@ divergence of order theta + 1, and the bound on epsilon the classic conversion o
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Moments:
     logs: Array
     deviation: float  # of one step's loss, their root mean square
     total: int  # steps
+    coarse: tuple[tuple[Array, Array, int], ...]  # losses, masses and steps of each mechanism
+
+    def refined(self, index: int) -> "Moments":
+        """With 32 more thetas around this one: rare large losses make the moments rise suddenly."""
+        more = np.linspace(self.thetas[index - 1], self.thetas[index + 1], 34)[1:-1]
+        thetas = np.concatenate([self.thetas, more])
+        logs = np.concatenate([self.logs, _logs(more, self.coarse)])
+        order = np.argsort(thetas)
+        return replace(self, thetas=thetas[order], logs=logs[order])
 
     def saddle(self, *, delta: float | None = None, epsilon: float | None = None) -> int:
         """The index of the theta that makes Chernoff's bound tightest."""
@@ -39,6 +48,10 @@ class Moments:
             bound = self.logs[positive] - self.thetas[positive] * epsilon
         last = len(self.thetas) - 2  # the window needs a larger theta
         return min(int(np.argmin(bound)) + int(np.argmax(positive)), last)
+
+    def gentler(self, index: int) -> int:
+        """The index of a theta at most half as large, in the end 0."""
+        return int(np.searchsorted(self.thetas, self.thetas[index] / 2, side="right")) - 1
 
     def window(self, index: int, limit: float = math.inf) -> tuple[float, float, Array]:
         """The losses outside of which lies little of the mass tilted by ``thetas[index]``.
@@ -57,6 +70,7 @@ class Moments:
 
 
 def moments(steps: Steps, tail: float) -> Moments:
+    """The moments of the composition, its losses cut off where P-mass ``tail`` is beyond."""
     coarse = []
     for pair, times in steps:
         losses = pair.nodes(tail)
@@ -70,10 +84,14 @@ def moments(steps: Steps, tail: float) -> Moments:
     low, high = min(0.01 / unit, 0.1), min(100 / deviation, 1e4 / unit)
     positive = np.geomspace(low, high, math.ceil(14 * math.log10(high / low)))
     thetas = np.concatenate([-positive[::-1], [0.0], positive])
+    return Moments(thetas, _logs(thetas, coarse), deviation, total, tuple(coarse))
+
+
+def _logs(thetas: Array, coarse: Sequence[tuple[Array, Array, int]]) -> Array:
     logs = np.zeros_like(thetas)
     for losses, masses, times in coarse:
         logs += times * log_moment(thetas, losses, masses)
-    return Moments(thetas, logs, deviation, total)
+    return logs
 
 
 def log_moment(thetas: Array, losses: Array, masses: Array) -> Array:

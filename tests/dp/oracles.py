@@ -12,6 +12,7 @@ import math
 
 import mpmath
 import numpy as np
+from scipy import special
 
 
 def densities(sigma, rate, direction):
@@ -32,10 +33,17 @@ def densities(sigma, rate, direction):
 
 
 class Inversion:
-    """delta of T steps by the transform above, in doubles; ``nan`` where it does not converge."""
+    """delta of T steps by the transform above, in doubles; ``nan`` where it does not converge.
 
-    def __init__(self, sigma, rate, steps, direction):
+    Outputs beyond which P has a millionth of ``least`` over T are left out, so delta may be too
+    small by that millionth of ``least``. Without the cut, rare large losses would spoil M.
+    """
+
+    def __init__(self, sigma, rate, steps, direction, least=1e-15):
         self.sigma, self.rate, self.steps, self.direction = sigma, rate, steps, direction
+        tail = 1e-6 * least / steps
+        self.cut = 1 - sigma * special.ndtri(min(0.5, tail / (2 * rate)))
+        self.cut = max(self.cut, -sigma * special.ndtri(tail / 2))
 
     def delta(self, epsilon):
         """delta at this epsilon: along the line through the saddle point, over 20 deviations."""
@@ -55,9 +63,10 @@ class Inversion:
         y = np.arange(-500, 501) * (width / 25)
         z = c + 1j * y
         terms = np.exp(self.log_moments(z) - z * epsilon - at[1]) / (z * (z + 1))
-        if max(abs(terms[[0, -1]])) > 1e-11 * terms.real.max():
+        total = terms.real.sum()
+        if max(abs(terms[[0, -1]])) > 1e-7 * total or total < 1e-9 * abs(terms).max():
             return math.nan
-        return float(terms.real.sum() * (width / 25) / (2 * math.pi) * math.exp(at[1]))
+        return float(total * (width / 25) / (2 * math.pi) * math.exp(at[1]))
 
     def log_moments(self, z):
         """T log M(z); E[e^(zL) - 1] is what is summed, so that a moment near 1 keeps its digits."""
@@ -74,7 +83,7 @@ class Inversion:
         step = self.sigma * min(1.0, self.sigma) / 8
         further = min(abs(tilt) + 1, 60 * self.sigma) * (2 if self.direction == "replace" else 1)
         x = np.arange(-14 * self.sigma - 2, 14 * self.sigma + 2 + further, step)
-        x = -x if self.direction == "add" else x
+        x = -x if self.direction == "add" else x[x <= self.cut]
         centre = np.exp(-0.5 * (x / self.sigma) ** 2) / (self.sigma * math.sqrt(2 * math.pi))
         up, down = self._log_ratio(x), self._log_ratio(-x)
         log_p, losses = {

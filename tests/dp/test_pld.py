@@ -44,7 +44,7 @@ TRAINING = [
 def test_the_true_epsilon_lies_in_the_certified_interval(sigma, rate, steps, delta, kind):
     """And the upper end is within a part in 10^4 of it."""
     lower, upper = bounds([(gaussian(sigma, rate, kind), steps)], delta)
-    oracle = oracles.Inversion(sigma, rate, steps, kind)
+    oracle = oracles.Inversion(sigma, rate, steps, kind, delta)
     assert oracle.delta(upper) <= delta <= oracle.delta(lower)
     assert delta < oracle.delta(upper * (1 - 1e-4))
 
@@ -54,7 +54,7 @@ def test_the_inversion_itself():
     for mu, epsilon in [(1, 1), (1, 8.16), (0.01, 0.02)]:
         exact = float(oracles.gaussian_delta(mu, epsilon))
         for sigma, steps, kind in [(1, 1, "remove"), (10, 100, "add"), (20, 100, "replace")]:
-            found = oracles.Inversion(sigma / mu, 1, steps, kind).delta(epsilon)
+            found = oracles.Inversion(sigma / mu, 1, steps, kind, 1e-24).delta(epsilon)
             assert found == pytest.approx(exact, rel=1e-9)
 
 
@@ -191,7 +191,7 @@ class TestPlantedFaults:
     def holds(self, kind="remove", **grid):
         steps = [(gaussian(self.sigma, self.rate, kind), self.steps)]
         lower, upper = bounds(steps, self.delta, **grid)
-        oracle = oracles.Inversion(self.sigma, self.rate, self.steps, kind)
+        oracle = oracles.Inversion(self.sigma, self.rate, self.steps, kind, self.delta)
         return oracle.delta(upper) <= self.delta <= oracle.delta(lower)
 
     def test_nothing_is_wrong_without_a_fault(self):
