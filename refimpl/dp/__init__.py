@@ -20,5 +20,5 @@ Accounting:
 
 - ``accounting``: the privacy of many steps together; start here
 - ``composition``, ``rdp``, ``zcdp``, ``pld``: the theorems and curves behind it
-- ``pairs``, ``discretisation``, ``composed``, ``saddle``: what ``pld`` computes with
+- ``pairs``, ``discretisation``, ``saddle``, ``profile``, ``composed``: what ``pld`` computes with
 """
