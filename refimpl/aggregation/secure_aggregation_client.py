@@ -112,9 +112,10 @@ class Participant:
         ``ValueError``: under the same masks it would give away its difference from the first.
         """
         self._once("mask one vector")
-        masks.add(words, self.seed)
+        signed: list[tuple[bytes, masks.Sign]] = [(self.seed, 1)]
         for peer in self.members.tolist():
-            masks.add(words, self._agree(peer, "mask"), sign=1 if self.me > peer else -1)
+            signed.append((self._agree(peer, "mask"), 1 if self.me > peer else -1))
+        masks.add_each(words, signed)
         words &= np.uint32(2**self.terms.bits - 1)
         return len(words), ring.pack(words, self.terms.bits)
 

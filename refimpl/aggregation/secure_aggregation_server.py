@@ -132,8 +132,8 @@ class Collector:
         """The float64 sum of the survivors' vectors, all masks taken off."""
         survivors = self.survivors
         seeds, keys = self._shares(answers)
-        for secret in self._secrets(seeds, survivors, masks.SEED_BYTES).values():
-            masks.add(self.total, secret, sign=-1)
+        own = self._secrets(seeds, survivors, masks.SEED_BYTES).values()
+        masks.add_each(self.total, [(seed, -1) for seed in own])
         dropped = [p for p in self.members if p not in self.lengths]
         masked_with = {p: self.peers[p][np.isin(self.peers[p], survivors)] for p in dropped}
         lost = sorted_positions(p for p in dropped if len(masked_with[p]))

@@ -17,15 +17,17 @@ hides a vector but does not protect it from change.
 """
 
 import threading
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
 from refimpl.arithmetic.checks import whole
 
 Words = NDArray[np.uint32]
+Sign = Literal[1, -1]
 
 SEED_BYTES = 16  # an AES-128 key
 _BLOCK = 1 << 15  # words at a time: 128 KiB of stream stay in the cache until they are added
@@ -44,22 +46,26 @@ class _Buffer(threading.local):
 _BUFFER = _Buffer()
 
 
-def add(total: Words, seed: bytes, *, sign: Literal[1, -1] = 1) -> None:
+def add(total: Words, seed: bytes, *, sign: Sign = 1) -> None:
     """Add ``sign`` times the mask of ``seed`` to ``total``, in place, modulo 2^32.
 
     ``total`` is a ``uint32`` array of shape (length,). Raises ValueError for any other array,
     for one that is read-only, for a seed that is not 16 bytes, and for a sign other than 1 or -1.
     """
-    _check(total, seed)
-    if sign not in (1, -1):
-        raise ValueError(f"sign must be 1 or -1, got {sign!r}")
-    combine = np.add if sign == 1 else np.subtract
-    stream = Cipher(algorithms.AES(seed), _FROM_ZERO).encryptor()
-    words, data = _BUFFER.words, _BUFFER.data
+    add_each(total, [(seed, sign)])
+
+
+def add_each(total: Words, signed: Iterable[tuple[bytes, Sign]]) -> None:
+    """``add`` for each (seed, sign), block by block of ``total``, so that it stays in the cache."""
+    _check_total(total)
+    streams = [(_stream(seed), _combine(sign)) for seed, sign in signed]
     for start in range(0, total.size, _BLOCK):
         block = total[start : start + _BLOCK]
-        stream.update_into(_ZEROS[: block.nbytes], data[: block.nbytes])
-        combine(block, words[: block.size], out=block)
+        zeros, words = _ZEROS[: block.nbytes], _BUFFER.words[: block.size]
+        data = _BUFFER.data[: block.nbytes]
+        for stream, combine in streams:
+            stream.update_into(zeros, data)
+            combine(block, words, out=block)
 
 
 def mask(length: int, seed: bytes) -> Words:
@@ -69,13 +75,23 @@ def mask(length: int, seed: bytes) -> Words:
     return words
 
 
-def _check(total: Words, seed: bytes) -> None:
+def _check_total(total: Words) -> None:
     if not isinstance(total, np.ndarray) or total.dtype != np.uint32 or total.ndim != 1:
         got = f"{total.dtype} {total.shape}" if isinstance(total, np.ndarray) else type(total)
         raise ValueError(f"total must be a uint32 array of one dimension, got {got}")
     if not total.flags.writeable:
         raise ValueError("total must be writeable, got a read-only array; add to a copy of it")
+
+
+def _stream(seed: bytes) -> CipherContext:
     if not isinstance(seed, bytes) or len(seed) != SEED_BYTES:
         # Not the value itself: a seed does not belong into a message that may be logged.
         got = f"{len(seed)} bytes" if isinstance(seed, bytes) else type(seed).__name__
         raise ValueError(f"seed must be {SEED_BYTES} bytes, got {got}")
+    return Cipher(algorithms.AES(seed), _FROM_ZERO).encryptor()
+
+
+def _combine(sign: Sign) -> np.ufunc:
+    if sign not in (1, -1):
+        raise ValueError(f"sign must be 1 or -1, got {sign!r}")
+    return np.add if sign == 1 else np.subtract

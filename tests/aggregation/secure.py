@@ -1,11 +1,13 @@
 """One secure sum to test with: who plays, what it must come to, and what dropouts make of it."""
 
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
 from refimpl import network
 from refimpl.aggregation import Group, SecAggPlus, SecureAggregation
+from refimpl.smc import masks
 
 VERSIONS = {
     "honest-but-curious": SecureAggregation(threshold=4),
@@ -71,3 +73,18 @@ def exact(inputs, who, *, bound=16.0, bits=16):
 def is_exact(total, inputs, who, **encoding):
     """Whether ``total`` is that sum, bit for bit."""
     return total.dtype == np.float64 and np.array_equal(total, exact(inputs, who, **encoding))
+
+
+def real_add(total, seed, *, sign=1, each=masks.add_each):
+    """``masks.add``, also where ``other_masks`` stand in its place."""
+    each(total, [(seed, sign)])
+
+
+def other_masks(add):
+    """``masks`` with another ``add``, also where many are added at once."""
+
+    def add_each(total, signed):
+        for seed, sign in signed:
+            add(total, seed, sign=sign)
+
+    return mock.patch.multiple(masks, add=add, add_each=add_each)

@@ -24,11 +24,10 @@ from refimpl.arithmetic import randomness, ring
 from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.network import Fault
 from refimpl.smc import key_agreement, masks
-from tests.aggregation.secure import is_exact, names, summed, vectors
+from tests.aggregation.secure import is_exact, names, other_masks, real_add, summed, vectors
 
 COLLUDER, PARTNER, VICTIM = names(3)  # the partner is the victim's only honest peer
 CURIOUS = SecureAggregation(threshold=2)
-real_add = masks.add
 
 
 # --- what the coalition sees -------------------------------------------------------------------
@@ -170,14 +169,14 @@ def candidates():
     return (number.to_bytes(2, "big") + bytes(14) for number in range(2**16))
 
 
-def test_a_seed_folded_to_16_bits_is_found_by_search(monkeypatch):
+def test_a_seed_folded_to_16_bits_is_found_by_search():
     inputs = vectors(3, 40)
-    monkeypatch.setattr(masks, "add", with_folded_seeds(2))
-    run = play(inputs)
+    with other_masks(with_folded_seeds(2)):
+        run = play(inputs)
+        left, bits = coalition(run), run.server.terms.bits
+        (seed,) = search(left, bits, 2**16 - 2, candidates())
+        found = peel(left, VICTIM, {PARTNER: seed}, bits)
     assert is_exact(run.total, inputs, names(3))
-    left, bits = coalition(run), run.server.terms.bits
-    (seed,) = search(left, bits, 2**16 - 2, candidates())
-    found = peel(left, VICTIM, {PARTNER: seed}, bits)
     assert np.array_equal(found, run.words_of(inputs[2]))
 
 
@@ -234,12 +233,13 @@ def predicted(run, known):
     return left[624:] - predict(mask, len(left) - 624)
 
 
-def test_masks_of_a_simulation_generator_are_predicted(monkeypatch):
+def test_masks_of_a_simulation_generator_are_predicted():
     inputs = partly_known()
-    monkeypatch.setattr(masks, "add", from_a_twister)
-    run = play(inputs, aggregation=WIDE)
+    with other_masks(from_a_twister):
+        run = play(inputs, aggregation=WIDE)
+        found = predicted(run, 624)
     assert run.server.terms.bits == 32 and is_exact(run.total, inputs, names(3), bits=30)
-    assert np.array_equal(predicted(run, 624), run.words_of(inputs[2, 624:]))
+    assert np.array_equal(found, run.words_of(inputs[2, 624:]))
 
 
 def test_aes_masks_are_not():

@@ -406,10 +406,10 @@ def test_a_participant_shares_once_and_masks_one_vector_only():
 )
 def test_planted_faults_change_the_sum(monkeypatch, plant):
     """The exact sums above would fail with each of these."""
-    add, aggregation = masks.add, SecureAggregation()
+    each, aggregation = masks.add_each, SecureAggregation()
     if plant == "sign flipped":
         monkeypatch.setattr(
-            client.masks, "add", lambda total, seed, sign=1: add(total, seed, sign=1)
+            masks, "add_each", lambda total, signed: each(total, [(seed, 1) for seed, _ in signed])
         )
     elif plant == "self mask kept":
         secrets = Collector._secrets

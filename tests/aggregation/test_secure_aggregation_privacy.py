@@ -20,7 +20,7 @@ from refimpl.aggregation.secure_aggregation_client import Participant
 from refimpl.arithmetic import randomness, ring
 from refimpl.network import codec
 from refimpl.smc import masks, shamir
-from tests.aggregation.secure import VERSIONS, names, summed, topics
+from tests.aggregation.secure import VERSIONS, names, other_masks, real_add, summed, topics
 
 LENGTH, BITS = 2**17, 19  # 6 values of 16 bits add up to 19
 LIMIT = 6.2
@@ -210,14 +210,14 @@ def test_a_secret_takes_threshold_shares_and_no_fewer(version):
 # --- planted faults that the exact sums do not notice, as the masks still come off ---------------
 
 
-def without(seeds, add=masks.add):
-    """``masks.add`` that leaves out the masks of ``seeds``, whoever adds them or takes them off."""
+def without(seeds):
+    """``masks`` that leave out those of ``seeds``, whoever adds them or takes them off."""
 
-    def patched(total, seed, sign=1):
+    def add(total, seed, *, sign=1):
         if seed not in seeds:
-            add(total, seed, sign=sign)
+            real_add(total, seed, sign=sign)
 
-    return mock.patch.object(masks, "add", patched)
+    return other_masks(add)
 
 
 def test_a_missing_pairwise_mask_is_noticed(monkeypatch):

@@ -69,6 +69,26 @@ def test_pairwise_masks_cancel_in_the_sum_of_any_ring(parties, bits, random):
     assert total == [int(column.sum(dtype=np.uint64)) % 2**bits for column in inputs.T]
 
 
+@pytest.mark.parametrize("length", [0, 3, 2**15 + 1, 70_001])
+def test_many_masks_are_added_as_one_after_the_other(length):
+    signed = [(bytes([number]) * 16, sign) for number, sign in enumerate([1, -1, -1, 1, 1])]
+    one_by_one, at_once = np.full((2, length), 7, np.uint32)
+    for seed, sign in signed:
+        masks.add(one_by_one, seed, sign=sign)
+    masks.add_each(at_once, iter(signed))
+    assert np.array_equal(at_once, one_by_one)
+    masks.add_each(at_once, [])
+    masks.add_each(at_once, [(seed, -sign) for seed, sign in signed])
+    assert (at_once == 7).all()
+
+
+def test_a_bad_seed_among_many_changes_nothing():
+    total = np.zeros(3, np.uint32)
+    with pytest.raises(ValueError, match="seed must be 16 bytes"):
+        masks.add_each(total, [(SEED, 1), (b"short", 1)])
+    assert not total.any()
+
+
 def test_a_slice_is_changed_in_place_and_its_neighbours_are_not():
     grid = np.zeros((3, 5), np.uint32)
     masks.add(grid[1], SEED)
