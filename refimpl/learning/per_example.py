@@ -117,12 +117,16 @@ def by_vmap(
 
 @dataclass
 class _Entry:
-    """What entered and left a layer; ``versions`` tell whether somebody wrote over it since."""
+    """What entered and left a layer; ``versions`` tell whether somebody wrote over it since.
+
+    ``patches``: those of a convolution, (n, places, inputs), kept if they are few.
+    """
 
     layer: nn.Linear | nn.Conv2d
     entered: Tensor
     left: Tensor
     versions: tuple[int, int]
+    patches: Tensor | None = None
 
     def intact(self) -> bool:
         return self.versions == (self.entered._version, self.left._version)
@@ -199,6 +203,8 @@ def _squared_norms(entry: _Entry, error: Tensor) -> Tensor:
     for start in range(0, len(error), size):
         rows = slice(start, start + size)
         values, errors = _columns(layer, entry.entered[rows], error[rows])
+        if isinstance(layer, nn.Conv2d) and size >= len(error):
+            entry.patches = values
         gradients = torch.bmm(errors, values).flatten(1)
         total[rows] += square(gradients)
     return total
@@ -231,19 +237,22 @@ def _weighted(entry: _Entry, error: Tensor, c: Tensor) -> dict[int, Tensor]:
     layer, found = entry.layer, {}
     error = error * c.view(-1, *[1] * (error.ndim - 1))
     if isinstance(layer, nn.Conv2d):
-        weight = conv2d_weight(
-            entry.entered,
-            layer.weight.shape,
-            error,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-        )
-        found = {id(layer.weight): weight, id(layer.bias): error.sum((0, 2, 3))}
+        found = {id(layer.weight): _filters(entry, layer, error)}
+        found[id(layer.bias)] = error.sum((0, 2, 3))
     else:
         errors, values = error.flatten(0, -2), entry.entered.flatten(0, -2)
         found = {id(layer.weight): errors.T @ values, id(layer.bias): errors.sum(0)}
     return found
+
+
+def _filters(entry: _Entry, layer: nn.Conv2d, error: Tensor) -> Tensor:
+    """The gradient of a convolution's weight, summed over the examples."""
+    if entry.patches is None:
+        shape, settings = layer.weight.shape, (layer.stride, layer.padding, layer.dilation)
+        return conv2d_weight(entry.entered, shape, error, *settings)
+    errors = error.flatten(2).transpose(0, 1).flatten(1)
+    product = errors @ entry.patches.flatten(0, 1)  # of a patch, channels are last
+    return product.view(len(errors), *layer.kernel_size, -1).permute(0, 3, 1, 2)
 
 
 def square(rows: Tensor) -> Tensor:
