@@ -264,6 +264,11 @@ def test_pure_mechanisms_cost_at_most_their_sum():
         assert composition.delta(2.0) == 0.0
 
 
+def test_replacing_moves_laplace_noise_twice_as_far():
+    composition = accounting.compose([accounting.Laplace(2.0)], neighbours="replace-one")
+    assert composition.epsilon(1e-15) == pytest.approx(1.0, rel=1e-9)
+
+
 def test_a_known_delta_is_spent_first():
     """One (1, 1e-3)-DP step: at delta=1e-3+x it is what remains of a pure step at x, exactly."""
     step = accounting.ApproximateDP(1.0, 1e-3)

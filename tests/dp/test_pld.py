@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from refimpl.dp import discretisation, pairs, pld, saddle
 from tests.dp import oracles
@@ -145,6 +146,17 @@ def test_dots_keep_both_masses_and_dominate(kind, sigma, rate, points):
     true = tails.p - np.exp(losses) * tails.q
     assert np.all(profile[upper] >= true[upper] - 1e-12)
     assert profile[upper][:-1] == pytest.approx(true[upper][:-1], abs=1e-9)  # exact at the dots
+
+
+@pytest.mark.parametrize(("spacing", "steps"), [(1.0, 1000), (1e-3, 10), (0.3, 10**6)])
+def test_rounding_errors_stay_under_their_bound(spacing, steps):
+    """Losses half-way between two dots: a binomial sum, in mean and deviation near the worst."""
+    up = -math.expm1(-spacing / 2) / -math.expm1(-spacing)  # keeps E[e^-R] = 1
+    for chance in (0.5, 1e-3, 1e-9):
+        quantile = stats.binom.isf(chance, steps, up)
+        exceeded = (quantile - steps / 2) * spacing
+        bound = discretisation.rounding(spacing, steps, chance)
+        assert exceeded <= bound <= max(1.5 * exceeded, exceeded + spacing * math.sqrt(2 * steps))
 
 
 def test_tail_probabilities_are_as_accurate_as_assumed():
