@@ -21,4 +21,8 @@ Accounting:
 - ``accounting``: the privacy of many steps together; start here
 - ``composition``, ``rdp``, ``zcdp``, ``pld``: the theorems and curves behind it
 - ``pairs``, ``discretisation``, ``saddle``, ``profile``, ``composed``: what ``pld`` computes with
+
+Auditing:
+
+- ``auditing``: lower bounds on epsilon from attacks, in many runs or in one
 """
