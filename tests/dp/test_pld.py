@@ -156,7 +156,8 @@ def test_rounding_errors_stay_under_their_bound(spacing, steps):
         quantile = stats.binom.isf(chance, steps, up)
         exceeded = (quantile - steps / 2) * spacing
         bound = discretisation.rounding(spacing, steps, chance)
-        assert exceeded <= bound <= max(1.5 * exceeded, exceeded + spacing * math.sqrt(2 * steps))
+        slack = spacing * math.sqrt(-2 * steps * math.log(chance))
+        assert exceeded <= bound <= exceeded + slack + 0.01 * steps * spacing**2
 
 
 def test_tail_probabilities_are_as_accurate_as_assumed():
