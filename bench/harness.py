@@ -9,6 +9,7 @@ A row is {"work": what is done, "name": by whom, "ratio": time relative to the w
 ``python -m bench`` records the rows with ``refimpl.notebook.measurements``.
 """
 
+import gc
 import math
 import statistics
 import time
@@ -18,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_SHORTEST = 0.01  # seconds; faster functions are called several times in a round
+_SHORTEST = 0.1  # seconds; faster functions are called several times in a round
 
 Row = dict[str, Any]
 
@@ -32,9 +33,10 @@ def compare(
 ) -> list[Row]:
     """Time the functions in turn, print their ratios to the first, and return a row for each.
 
-    A round calls each function once (or as often as fills 10 ms), and the next round starts one
-    function later, so that none always follows the same one. ``repeats`` rounds count, at least
-    five; one round before them warms up. ``note`` names what is unfair about the comparison.
+    A round calls each function once (or as often as fills a tenth of a second), and the next
+    round starts one function later, so that none always follows the same one. ``repeats`` rounds
+    count, at least five; one round before them warms up. ``note`` names what is unfair about the
+    comparison.
     """
     if repeats < 5:
         raise ValueError(f"repeats must be at least 5, got {repeats}")
@@ -62,10 +64,18 @@ def _calls_per_round(function: Callable[[], object]) -> int:
 
 
 def _seconds(function: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return (time.perf_counter() - start) / calls
+    """A call's seconds, without the garbage of others: as ``timeit``, the collector is off."""
+    gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        return (time.perf_counter() - start) / calls
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _show(rows: list[Row]) -> None:

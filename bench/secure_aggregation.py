@@ -40,21 +40,33 @@ def run() -> list[list[Row]]:
 
 
 def masking() -> list[Row]:
-    """A mask of a million words: the bare AES stream, and the stream added to a vector."""
-    total, block = np.zeros(1_000_000, np.uint32), 1 << 17
+    """A client's 100 masks of 100,000 words and one of a million, beside the bare AES stream."""
+    vector, long, block = np.zeros(LENGTH, np.uint32), np.zeros(1_000_000, np.uint32), 1 << 17
     zeros, out = memoryview(bytes(block)), memoryview(bytearray(block))
+    size = PARTIES * vector.nbytes  # ten masks of a million words are as much
 
     def bare():
         stream = Cipher(algorithms.AES(SEED), modes.CTR(bytes(16))).encryptor()
-        for start in range(0, total.nbytes, block):
-            size = min(block, total.nbytes - start)
-            stream.update_into(zeros[:size], out[:size])
+        for start in range(0, size, block):
+            length = min(block, size - start)
+            stream.update_into(zeros[:length], out[:length])
 
-    functions = {"AES-128-CTR alone": bare, "masks.add": lambda: masks.add(total, SEED)}
+    seeds = randomness.seeded(0)
+    signed = [(seeds.bytes(masks.SEED_BYTES), 1) for _ in range(PARTIES)]
+
+    def ten_long():
+        for seed, sign in signed[:10]:
+            masks.add(long, seed, sign=sign)
+
+    functions = {
+        "AES-128-CTR alone": bare,
+        "masks.add_each, 100 of 400 kB": lambda: masks.add_each(vector, signed),
+        "masks.add, 10 of 4 MB": ten_long,
+    }
     note = "one thread; the bare stream overwrites one block of 128 KiB and keeps nothing"
-    rows = compare(functions, work="secure aggregation: a mask of 4 MB", note=note)
+    rows = compare(functions, work="secure aggregation: masks of 40 MB in all", note=note)
     for row in rows:
-        _say(f"{row['name']}: {total.nbytes / row['seconds'] / 1e9:.1f} GB/s")
+        _say(f"{row['name']}: {size / row['seconds'] / 1e9:.1f} GB/s")
     return rows
 
 
