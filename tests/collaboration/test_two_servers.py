@@ -228,7 +228,7 @@ def test_every_phase_is_struck():
     [
         (topic, who)
         for topic, senders in PHASES.items()
-        for who in {*senders[:1], senders[-1], None}
+        for who in dict.fromkeys([*senders[:1], senders[-1], None])
     ],
 )
 def test_a_fault_ends_in_the_exact_model_or_an_error_that_names_the_sender(topic, sender, kind):
