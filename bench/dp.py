@@ -6,13 +6,12 @@ says so. Peers get fewer draws than ours in each call; the rows are per 100,000 
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from bench.harness import Row, compare
+from bench.harness import Row, compare, installed
 from refimpl.arithmetic import randomness
 from refimpl.dp import discrete, floating_point, integer_sampling, mechanisms
 
@@ -177,12 +176,7 @@ def _opendp_gaussian(opendp: Any, kind: type, scale: float) -> Callable[[list], 
 
 def _peer(name: str, wanted: str) -> Any:
     """The peer's module; None, and a line, where this version is not installed."""
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        found = "none"
-    if not found.startswith(wanted):
-        Console().print(f"{name} {wanted} is left out, found {found}: pip install {name}=={wanted}")
+    if not installed(name, wanted):
         return None
     if name == "opendp":
         prelude = importlib.import_module("opendp.prelude")

@@ -14,6 +14,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rich.console import Console
@@ -85,3 +86,15 @@ def _show(rows: list[Row]) -> None:
     for row in rows:
         table.add_row(row["name"], f"{row['ratio']:.3g}")
     Console().print(table)
+
+
+def installed(peer: str, wanted: str) -> bool:
+    """Whether a peer is here in this version; if not, a line says that its rows are left out."""
+    try:
+        found = version(peer)
+    except PackageNotFoundError:
+        found = "none"
+    right = f"{found}.".startswith(f"{wanted}.")  # 0.16 is any 0.16.x
+    if not right:
+        Console().print(f"{peer} {wanted} is left out, found {found}: use `make bench`")
+    return right

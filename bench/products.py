@@ -8,13 +8,11 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from bench.harness import Row, compare
+from bench.harness import Row, compare, installed
 from refimpl import network
 from refimpl.arithmetic import randomness, ring
 from refimpl.computation import products
@@ -190,12 +188,7 @@ def _check_equal(found: Any, expected: np.ndarray) -> None:
 
 def _mpyc() -> Any:
     """mpyc's runtime with one party, or None where mpyc is not installed."""
-    try:
-        found = version("mpyc")
-    except PackageNotFoundError:
-        found = "none"
-    if found != "0.11":
-        Console().print(f"mpyc 0.11 is left out, found {found}: pip install mpyc==0.11")
+    if not installed("mpyc", "0.11"):
         return None
     arguments = sys.argv
     sys.argv = [arguments[0], "--no-log"]  # mpyc reads the command line when it is imported

@@ -9,13 +9,12 @@ import os
 import resource
 import time
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from rich.console import Console
 
-from bench.harness import Row, compare
+from bench.harness import Row, compare, installed
 from refimpl import network
 from refimpl.aggregation import Group
 from refimpl.aggregation.secure_aggregation import SecAggPlus, SecureAggregation
@@ -376,13 +375,7 @@ def _warm_heap() -> None:
 def _flower() -> bool:
     """Whether Flower is there to be compared with."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    try:
-        found = version("flwr")
-    except PackageNotFoundError:
-        _say("flwr is not installed: its comparisons are left out (pip install flwr==1.41.0)")
-        return False
-    _say(f"beside flwr {found}")
-    return True
+    return installed("flwr", "1.41.0")
 
 
 def _name(party: int) -> str:

@@ -5,13 +5,11 @@ mpyc 0.11 is an optional peer: without it, its rows are left out, and a line say
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from bench.harness import Row, compare
+from bench.harness import Row, compare, installed
 from refimpl.aggregation import Group, SecretSharing
 from refimpl.arithmetic import field, randomness
 from refimpl.smc import additive, shamir
@@ -127,12 +125,7 @@ def groups_of_many() -> list[Row]:
 
 def _mpyc(secret: np.ndarray) -> dict[str, Callable[[], Any]]:
     """mpyc's functions, composed the same way; none where it is not installed."""
-    try:
-        found = version("mpyc")
-    except PackageNotFoundError:
-        found = "none"
-    if found != "0.11":
-        Console().print(f"mpyc 0.11 is left out, found {found}: pip install mpyc==0.11")
+    if not installed("mpyc", "0.11"):
         return {}
     thresha = importlib.import_module("mpyc.thresha")
     gf = importlib.import_module("mpyc.finfields").GF(field.P)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.harness import installed
+
 HARNESS = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "harness.py"))
 
 
@@ -33,3 +35,17 @@ def test_rows_relate_each_function_to_the_first(monkeypatch, capsys):
 def test_too_few_rounds_are_refused():
     with pytest.raises(ValueError, match="repeats must be at least 5, got 4"):
         HARNESS["compare"]({"a": int}, work="", repeats=4)
+
+
+@pytest.mark.parametrize(
+    ("found", "right"), [("0.16", True), ("0.16.3", True), ("0.160", False), ("1.16", False)]
+)
+def test_a_peer_takes_part_in_its_version_only(monkeypatch, capsys, found, right):
+    monkeypatch.setattr("bench.harness.version", lambda name: found)
+    assert installed("peer", "0.16") is right
+    assert ("peer 0.16 is left out, found " in capsys.readouterr().out) is not right
+
+
+def test_a_peer_that_is_absent_is_left_out_with_a_line(capsys):
+    assert not installed("no-such-peer", "1.0")
+    assert "no-such-peer 1.0 is left out, found none" in capsys.readouterr().out
