@@ -18,6 +18,7 @@ Overhead, CCS 2020, for the graph.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -50,22 +51,22 @@ class Plan(NamedTuple):
     complete: bool
 
 
-class Masked:
+class Masked(ABC):
     """The protocol, over whatever graph ``plan`` says: ``SecureAggregation``, ``SecAggPlus``."""
 
     bound: float
     bits: int
     adversary: Adversary
 
+    @abstractmethod
     def plan(self, contributors: int) -> Plan:
         """Neighbours, threshold and least survivors for so many contributors."""
-        raise NotImplementedError
 
     def check(self, group: Group) -> None:
         """Raise ValueError if ``group`` and the parameters cannot go together."""
         check_protected(group)
         check_protected(group, self.plan(len(group.contributors)).threshold)
-        bits = self._encoding(group).sum_bits
+        bits = self.encoding(group).sum_bits
         whole("bits of the sum", bits, 2, MOST_BITS, remedy="lower bits, or make groups smaller")
 
     def setup(
@@ -106,7 +107,8 @@ class Masked:
     def _signs(self) -> bool:
         return self.adversary == "active"
 
-    def _encoding(self, group: Group) -> FixedPoint:
+    def encoding(self, group: Group) -> FixedPoint:
+        """The encoding of one contributor's value in ``group``."""
         return FixedPoint(self.bound, self.bits, summands=len(group.contributors))
 
     def _terms(self, group: Group, credentials: Credentials) -> Terms:
@@ -123,7 +125,7 @@ class Masked:
             threshold=plan.threshold,
             degree=plan.neighbours,
             enough=max(plan.enough, group.needed),
-            encoding=self._encoding(group),
+            encoding=self.encoding(group),
             active=self._signs,
         )
 

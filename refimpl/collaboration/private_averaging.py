@@ -17,7 +17,6 @@ import numpy as np
 
 from refimpl.aggregation import Aggregation, Group
 from refimpl.arithmetic.checks import whole
-from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.collaboration.run import SERVER, Report, Setting, cast_like, receive_like
 from refimpl.learning import Examples, Model, Task
@@ -28,10 +27,14 @@ from refimpl.network.runner import Role
 
 def terms_of(task: Task, aggregation: Aggregation, group: Group, rounds: int) -> Terms:
     """The public terms of a run in which ``group`` sums in each round."""
-    clients, encoding = len(group.contributors), None
-    if hasattr(aggregation, "bound") and hasattr(aggregation, "bits"):
-        encoding = FixedPoint(aggregation.bound, aggregation.bits, clients)
-    return Terms(clients, group.needed, task.model.size, whole("rounds", rounds, 1), encoding)
+    encoding_of = getattr(aggregation, "encoding", None)  # Plain has none
+    return Terms(
+        clients=len(group.contributors),
+        least=group.needed,
+        size=task.model.size,
+        rounds=whole("rounds", rounds, 1),
+        encoding=encoding_of(group) if encoding_of else None,
+    )
 
 
 def roles(method: Any, setting: Setting, privacy: Privacy) -> dict[str, Role]:

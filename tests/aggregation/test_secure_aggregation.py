@@ -186,7 +186,7 @@ def test_the_expansion_counts_keys_and_shares_as_the_paper_does():
 
     assert [elements(count) for count in (3, 6, 11)] == [(6, 11), (12, 26), (22, 51)]  # 2n, 5n-4
     n, m = 2**10, 2**20
-    bits = SecureAggregation()._encoding(Group("server", names(n), 0)).sum_bits
+    bits = SecureAggregation().encoding(Group("server", names(n), 0)).sum_bits
     assert round((256 * (2 * n + 5 * n - 4) + m * bits) / (16 * m), 5) == 1.73431
 
 
