@@ -99,7 +99,8 @@ def compose(
     """The privacy profile of all ``steps``, sharpest where it reaches ``delta`` (or ``epsilon``).
 
     ``spacing`` is that of the grid of losses. By default it is ``scale`` times a choice that raises
-    epsilon by a part in 10^5 (up to 1 % in the most extreme cases, which stay upper bounds).
+    epsilon by a part in 10^5 as a rule. Where very rare losses meet a tiny delta it can raise it
+    several times over: still an upper bound, and ``accounting.epsilon_interval`` shows how loose.
     Raises ValueError for a delta that the grid cannot reach (below 1e-100), and for a grid of more
     than 2^25 points.
     """
