@@ -1,4 +1,4 @@
-"""Ciphertexts of whole vectors: which of them may be added, and how they travel.
+"""Ciphertexts of whole vectors and their partial decryptions: what fits together, what travels.
 
 A ciphertext carries, beside its arrays, the number of values, how many vectors have been added up
 in it, and its ``Terms``: scheme, fingerprint of the public key and encoding. Every operation of
@@ -25,6 +25,7 @@ from refimpl.arithmetic.fixed_point import FixedPoint
 FINGERPRINT_BYTES = DIGEST_BYTES = 16
 _LENGTH_BYTES = 4
 _DTYPES = ("|u1", "<u4", "<u8", "<i8")
+_MALFORMED = (ValueError, TypeError, OverflowError, msgpack.UnpackException)
 
 
 @dataclass(frozen=True)
@@ -106,39 +107,102 @@ class Ciphertext:
         """Bytes of the arrays; ``to_bytes`` adds about 150."""
         return sum(array.nbytes for array in self.arrays)
 
+    @property
+    def digest(self) -> bytes:
+        """16 bytes that stand for this ciphertext, so that partial decryptions can name it."""
+        return self.to_bytes()[-DIGEST_BYTES:]
+
     def to_bytes(self) -> bytes:
         """The ciphertext as it travels; the public key's ``from_bytes`` reads it."""
-        encoding = self.encoding
-        head = msgpack.packb(
-            [
-                [self.terms.scheme, self.terms.key],
-                [encoding.bound, encoding.bits, encoding.summands],
-                [self.length, self.summands],
-                [[array.dtype.str, array.shape] for array in self.arrays],
-            ]
+        return _packed(self.terms, [self.length, self.summands], self.arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class PartialDecryption:
+    """What one holder of a key share makes of a ciphertext; enough of them give the sum.
+
+    ``party``: the share's number, from 1. ``of``: the ciphertext's ``digest``, so that parts of
+    different ciphertexts are never combined. ``arrays`` are as in ``Ciphertext``.
+    """
+
+    terms: Terms
+    party: int
+    of: bytes
+    length: int
+    summands: int
+    arrays: tuple[np.ndarray, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        most = self.terms.encoding.summands
+        set_field = object.__setattr__
+        set_field(self, "party", whole("party", self.party, 1))
+        set_field(self, "length", whole("length", self.length))
+        set_field(self, "summands", whole("summands", self.summands, 1, most))
+        if not isinstance(self.of, bytes) or len(self.of) != DIGEST_BYTES:
+            raise ValueError(f"of must be the {DIGEST_BYTES} bytes of a ciphertext's digest")
+        for array in self.arrays:
+            array.flags.writeable = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; ``to_bytes`` adds about 150."""
+        return sum(array.nbytes for array in self.arrays)
+
+    def to_bytes(self) -> bytes:
+        """The partial decryption as it travels; ``parse_partial`` reads it."""
+        numbers = [self.length, self.summands, self.party, self.of]
+        return _packed(self.terms, numbers, self.arrays)
+
+
+def gathered(
+    terms: Terms, partials: Sequence[PartialDecryption], threshold: int
+) -> dict[int, PartialDecryption]:
+    """Partial decryptions by party, in order, if they can be combined.
+
+    Raises ValueError unless there are at least ``threshold`` of them, by different parties, of
+    one ciphertext, under ``terms``.
+    """
+    found: dict[int, PartialDecryption] = {}
+    for partial in partials:
+        if not isinstance(partial, PartialDecryption):
+            raise TypeError(f"a partial decryption is wanted, got {type(partial).__name__}")
+        if partial.terms != terms:
+            raise ValueError(f"the partial decryption of party {partial.party} is of another key")
+        if partial.party in found:
+            raise ValueError(
+                f"partial decryptions must be by different parties, got two of party "
+                f"{partial.party}"
+            )
+        found[partial.party] = partial
+    if len(found) < threshold:
+        raise ValueError(
+            f"at least threshold={threshold} partial decryptions are needed, got {len(found)} "
+            f"(parties {sorted(found)})"
         )
-        parts = [len(head).to_bytes(_LENGTH_BYTES, "little"), head]
-        parts += [array.tobytes() for array in self.arrays]
-        return b"".join([*parts, _digest(*parts)])
+    if len({(partial.of, partial.length, partial.summands) for partial in partials}) > 1:
+        raise ValueError("partial decryptions must be of one ciphertext, got several")
+    return dict(sorted(found.items()))
 
 
 def parse(data: bytes) -> Ciphertext:
-    """What ``to_bytes`` wrote, of whatever key: a scheme's ``from_bytes`` checks it further.
+    """What ``Ciphertext.to_bytes`` wrote, of any key: a scheme's ``from_bytes`` checks it further.
 
     Raises ValueError for bytes that are damaged, cut, too long, or no ciphertext at all.
     """
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"a ciphertext must come as bytes, got {type(data).__name__}")
-    data = bytes(data)
-    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if len(data) < _LENGTH_BYTES + DIGEST_BYTES or _digest(body) != digest:
-        raise ValueError(
-            f"{len(data)} bytes are no ciphertext, or a damaged one: the digest does not fit"
-        )
     try:
-        return _parsed(body)
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        terms, (length, summands), arrays = _unpacked(data)
+        return Ciphertext(terms, length, summands, arrays)
+    except _MALFORMED as error:
         raise ValueError(f"not a ciphertext: {error}") from error
+
+
+def parse_partial(data: bytes) -> PartialDecryption:
+    """What ``PartialDecryption.to_bytes`` wrote, of any key; ValueError as in ``parse``."""
+    try:
+        terms, (length, summands, party, of), arrays = _unpacked(data)
+        return PartialDecryption(terms, party, of, length, summands, arrays)
+    except _MALFORMED as error:
+        raise ValueError(f"not a partial decryption: {error}") from error
 
 
 def fingerprint(scheme: str, *numbers: int | bytes) -> bytes:
@@ -163,23 +227,39 @@ def _digest(*parts: bytes) -> bytes:
     return hashed.digest()[:DIGEST_BYTES]
 
 
-def _parsed(body: bytes) -> Ciphertext:
+def _packed(terms: Terms, numbers: list[Any], arrays: Sequence[np.ndarray]) -> bytes:
+    encoding = terms.encoding
+    head = msgpack.packb(
+        [
+            [terms.scheme, terms.key],
+            [encoding.bound, encoding.bits, encoding.summands],
+            numbers,
+            [[array.dtype.str, array.shape] for array in arrays],
+        ]
+    )
+    parts = [len(head).to_bytes(_LENGTH_BYTES, "little"), head]
+    parts += [array.tobytes() for array in arrays]
+    return b"".join([*parts, _digest(*parts)])
+
+
+def _unpacked(data: bytes) -> tuple[Terms, list[Any], tuple[np.ndarray, ...]]:
+    if not isinstance(data, bytes):
+        raise ValueError(f"bytes are wanted, got {type(data).__name__}")
+    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    if len(data) < _LENGTH_BYTES + DIGEST_BYTES or _digest(body) != digest:
+        raise ValueError(f"{len(data)} bytes whose digest does not fit: damaged, or cut")
     position = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
     head = msgpack.unpackb(body[_LENGTH_BYTES:position])
-    (scheme, key), (bound, bits, most), (length, summands), shapes = head
-    if not isinstance(scheme, str) or not isinstance(key, bytes):
-        raise ValueError("scheme and key must be text and bytes")
-    if type(bound) is not float:
-        raise ValueError("bound must be a float")
+    (scheme, key), (bound, bits, most), numbers, shapes = head
+    if not isinstance(scheme, str) or not isinstance(key, bytes) or type(bound) is not float:
+        raise ValueError("a scheme must be text, a key bytes, a bound a float")
     arrays = []
     for dtype, shape in shapes:
-        array = _array(body, position, dtype, shape)
-        position += array.nbytes
-        arrays.append(array)
+        arrays.append(_array(body, position, dtype, shape))
+        position += arrays[-1].nbytes
     if position != len(body):
         raise ValueError(f"{len(body)} bytes, {position} of them used")
-    terms = Terms(scheme, key, FixedPoint(bound=bound, bits=bits, summands=most))
-    return Ciphertext(terms, length, summands, tuple(arrays))
+    return Terms(scheme, key, FixedPoint(bound, bits, most)), numbers, tuple(arrays)
 
 
 def _array(body: bytes, position: int, name: Any, shape: Any) -> np.ndarray:

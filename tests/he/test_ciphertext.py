@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refimpl.arithmetic.fixed_point import FixedPoint
-from refimpl.he.ciphertext import Ciphertext, Terms, fingerprint, parse
+from refimpl.he.ciphertext import (
+    Ciphertext,
+    PartialDecryption,
+    Terms,
+    fingerprint,
+    gathered,
+    parse,
+    parse_partial,
+)
 
 TERMS = Terms("paillier", bytes(range(16)), FixedPoint(2.0, 16, 256))
 
@@ -107,9 +115,8 @@ def test_a_well_hashed_falsehood_is_refused(data):
 
 
 def test_only_bytes_are_parsed():
-    with pytest.raises(TypeError, match="must come as bytes, got str"):
+    with pytest.raises(ValueError, match="bytes are wanted, got str"):
         parse("text")
-    assert parse(memoryview(one().to_bytes())).length == 5
 
 
 @pytest.mark.parametrize(
@@ -154,3 +161,54 @@ def test_a_fingerprint_tells_keys_apart():
     assert len(found) == len(parts)
     assert all(len(print) == 16 for print in found)
     assert fingerprint("paillier", 5) == fingerprint("paillier", 5)
+
+
+# --- partial decryptions -----------------------------------------------------------------------
+
+
+def part(party=1, of=None, terms=TERMS, length=5, summands=3):
+    of = one().digest if of is None else of
+    return PartialDecryption(terms, party, of, length, summands, (np.ones(3, np.uint8),))
+
+
+def test_a_partial_decryption_travels_and_names_its_ciphertext():
+    found = parse_partial(part(7).to_bytes())
+    assert (found.party, found.of, found.length, found.summands) == (7, one().digest, 5, 3)
+    assert (found.terms, found.nbytes, found.arrays[0].tolist()) == (TERMS, 3, [1, 1, 1])
+    assert one().digest == one().digest != one(summands=4).digest
+
+
+def test_neither_kind_passes_for_the_other():
+    with pytest.raises(ValueError, match="not a ciphertext"):
+        parse(part().to_bytes())
+    with pytest.raises(ValueError, match="not a partial decryption"):
+        parse_partial(one().to_bytes())
+    with pytest.raises(ValueError, match=r"not a partial decryption.*damaged"):
+        parse_partial(part().to_bytes()[:-1])
+    with pytest.raises(ValueError, match="digest"):
+        part(of=b"short")
+
+
+def test_partial_decryptions_are_gathered_in_order():
+    assert [*gathered(TERMS, [part(5), part(2), part(3)], 3)] == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ([], r"at least threshold=2 .* got 0"),
+        ([part(4)], r"at least threshold=2 .* got 1 \(parties \[4\]\)"),
+        ([part(4), part(4)], "two of party 4"),
+        ([part(1), part(2, terms=Terms("paillier", bytes(16), TERMS.encoding))], "another key"),
+        ([part(1), part(2, of=bytes(16))], "of one ciphertext"),
+        ([part(1), part(2, length=6)], "of one ciphertext"),
+    ],
+)
+def test_partial_decryptions_that_do_not_fit_are_refused(parts, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        gathered(TERMS, parts, 2)
+
+
+def test_only_partial_decryptions_are_gathered():
+    with pytest.raises(TypeError, match="got Ciphertext"):
+        gathered(TERMS, [one()], 1)
