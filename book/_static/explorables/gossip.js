@@ -1,8 +1,8 @@
 /* Watch a value spread over a graph you choose.
  *
  * In a page:  <div class="explorable" data-explorable="gossip">A sentence for readers without
- * scripts.</div>  and this file as a classic script with `defer`; explorable.css lies beside it.
- * It needs nothing else, no network either. The weights are those of refimpl.network.topology.
+ * scripts.</div>  then explorable.js and this file as classic scripts with `defer`.
+ * The weights are those of refimpl.network.topology.
  */
 "use strict";
 (() => {
@@ -149,16 +149,7 @@ function positions(graph, n) {
 
 /* ---- The page. ---- */
 
-/** An element: `make("p", { class: "x" }, "text", child)`. */
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "line", "circle", "text", "path"].includes(tag);
-  const element = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
+const { make, mount } = typeof document === "undefined" ? {} : window.explorable;
 
 /** Three digits; what is left of rounding errors is zero. */
 function digits(value) {
@@ -356,11 +347,5 @@ if (typeof document === "undefined") {
   module.exports = { SIZES, GRAPHS, STARTS, startValues, mixingMatrix, mix, spread, secondModulus, positions };
   return;
 }
-const style = new URL("explorable.css", document.currentScript.src).href;
-if (!document.querySelector(`link[href="${style}"]`)) {
-  document.head.append(make("link", { rel: "stylesheet", href: style }));
-}
-const mount = () => document.querySelectorAll('[data-explorable="gossip"]').forEach((box) => new Gossip(box));
-if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", mount);
-else mount();
+mount("gossip", (box) => new Gossip(box));
 })();

@@ -1,8 +1,8 @@
 /* Hold some shares of a secret, and try every secret that fits.
  *
  * In a page:  <div class="explorable" data-explorable="shamir">A sentence for readers without
- * scripts.</div>  and this file as a classic script with `defer`; explorable.css lies beside it.
- * It needs nothing else, no network either. The scheme is that of refimpl.smc.shamir, modulo 13.
+ * scripts.</div>  then explorable.js and this file as classic scripts with `defer`.
+ * The scheme is that of refimpl.smc.shamir, modulo 13.
  */
 "use strict";
 (() => {
@@ -100,16 +100,7 @@ function chances(points, threshold, numbers) {
 
 /* ---- The page. ---- */
 
-/** An element: `make("p", { class: "x" }, "text", child)`. */
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "line", "circle", "text", "path", "rect"].includes(tag);
-  const element = svg
-    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-    : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
+const { make, mount } = typeof document === "undefined" ? {} : window.explorable;
 
 const shown = (value) => String(Math.round(value * 10) / 10 || 0);
 const listed = (xs) => (xs.length < 2 ? xs.join("") : `${xs.slice(0, -1).join(", ")} and ${xs.at(-1)}`);
@@ -337,11 +328,5 @@ if (typeof document === "undefined") {
   module.exports = { P, NUMBERS, DEVIATION, interpolate, agree, wrongShare, fitting, likelihood, chances };
   return;
 }
-const style = new URL("explorable.css", document.currentScript.src).href;
-if (!document.querySelector(`link[href="${style}"]`)) {
-  document.head.append(make("link", { rel: "stylesheet", href: style }));
-}
-const mount = () => document.querySelectorAll('[data-explorable="shamir"]').forEach((box) => new Shamir(box));
-if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", mount);
-else mount();
+mount("shamir", (box) => new Shamir(box));
 })();
