@@ -26,6 +26,7 @@ Words = NDArray[np.uint64]
 
 WORD = 64  # bits in the machine word that holds an element
 _BLOCK = 1 << 17  # elements packed at a time, so that the work stays in the processor's cache
+_FEW = 1 << 11  # elements for which single bits are moved faster than columns of words
 _LIMB = 22  # bits of a limb, three of which hold a word, see matmul
 _INNER = 1 << 53 - 2 * (_LIMB - 1)  # products of two limbs whose sum is exact in a double
 
@@ -164,6 +165,9 @@ def unpack(packed: ArrayLike, bits: int, length: int) -> Words:
 
 def _pack_block(words: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """At least the bytes of one block; those past its end are zero."""
+    if len(words) < _FEW:
+        single = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")
+        return np.packbits(single.reshape(-1, WORD)[:, :bits], bitorder="little")
     words = _padded(words, WORD)
     while 2 * bits <= WORD:  # two neighbours that fit in one word become one element
         words, bits = words[0::2] | words[1::2] << bits, 2 * bits
@@ -180,6 +184,12 @@ def _pack_block(words: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 def _unpack_block(data: NDArray[np.uint8], bits: int, length: int) -> Words:
     """The inverse of ``_pack_block``: undo the grouping, then split the doubled elements."""
+    if length < _FEW:
+        single = np.zeros((length, WORD), np.uint8)
+        single[:, :bits] = np.unpackbits(data, count=bits * length, bitorder="little").reshape(
+            length, bits
+        )
+        return np.packbits(single, bitorder="little").view("<u8").astype(np.uint64, copy=False)
     doublings = (WORD // bits).bit_length() - 1
     wide = bits << doublings
     group, filled = _group(wide)

@@ -16,8 +16,10 @@ What leaks: a seed used for two vectors reveals their difference, so use each se
 hides a vector but does not protect it from change.
 """
 
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -31,6 +33,7 @@ Sign = Literal[1, -1]
 
 SEED_BYTES = 16  # an AES-128 key
 _BLOCK = 1 << 15  # words at a time: 128 KiB of stream stay in the cache until they are added
+_SHARE = 1 << 20  # words of masks that are worth a thread of their own
 _ZEROS = memoryview(bytes(4 * _BLOCK))  # encrypting zeros yields the bare stream
 _FROM_ZERO = modes.CTR(bytes(16))
 
@@ -56,9 +59,25 @@ def add(total: Words, seed: bytes, *, sign: Sign = 1) -> None:
 
 
 def add_each(total: Words, signed: Iterable[tuple[bytes, Sign]]) -> None:
-    """``add`` for each (seed, sign), block by block of ``total``, so that it stays in the cache."""
+    """``add`` for each (seed, sign); threads share the work where there is much of it."""
     _check_total(total)
     streams = [(_stream(seed), _combine(sign)) for seed, sign in signed]
+    threads = _threads(total.size * len(streams))
+    if threads == 1:
+        return _add_streams(total, streams)
+    parts = [streams[first::threads] for first in range(threads)]
+    sums = np.zeros((threads - 1, total.size), np.uint32)
+    with ThreadPoolExecutor(threads - 1) as pool:
+        others = [pool.submit(_add_streams, *work) for work in zip(sums, parts[1:], strict=True)]
+        _add_streams(total, parts[0])
+    for other, sum_of_part in zip(others, sums, strict=True):
+        other.result()
+        total += sum_of_part
+    return None
+
+
+def _add_streams(total: Words, streams: Sequence[tuple[CipherContext, np.ufunc]]) -> None:
+    """Add all streams to ``total``, block by block, so that a block stays in the cache."""
     for start in range(0, total.size, _BLOCK):
         block = total[start : start + _BLOCK]
         zeros, words = _ZEROS[: block.nbytes], _BUFFER.words[: block.size]
@@ -73,6 +92,11 @@ def mask(length: int, seed: bytes) -> Words:
     words = np.zeros(whole("length", length), np.uint32)
     add(words, seed)
     return words
+
+
+def _threads(words: int) -> int:
+    """How many threads to share ``words`` words of masks: AES and the sum release the lock."""
+    return max(1, min(os.cpu_count() or 1, words // _SHARE))
 
 
 def _check_total(total: Words) -> None:

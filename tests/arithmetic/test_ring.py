@@ -86,7 +86,9 @@ def test_packing_known_answers():
 
 
 @pytest.mark.parametrize("bits", range(1, 65))
-def test_packing_every_width_against_the_bit_by_bit_oracle(bits):
+@pytest.mark.parametrize("few", [0, ring._FEW], ids=["by columns", "by bits"])
+def test_packing_every_width_against_the_bit_by_bit_oracle(bits, few, monkeypatch):
+    monkeypatch.setattr(ring, "_FEW", few)
     random = np.random.default_rng(bits)
     for length in (1, 2, 63, 64, 65, 200):
         values = random.integers(0, 2**64, length, dtype=np.uint64) >> np.uint64(64 - bits)

@@ -69,8 +69,11 @@ def test_pairwise_masks_cancel_in_the_sum_of_any_ring(parties, bits, random):
     assert total == [int(column.sum(dtype=np.uint64)) % 2**bits for column in inputs.T]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("length", [0, 3, 2**15 + 1, 70_001])
-def test_many_masks_are_added_as_one_after_the_other(length):
+def test_many_masks_are_added_as_one_after_the_other(length, threads, monkeypatch):
+    """Also where there are more threads than masks."""
+    monkeypatch.setattr(masks, "_threads", lambda words: threads)
     signed = [(bytes([number]) * 16, sign) for number, sign in enumerate([1, -1, -1, 1, 1])]
     one_by_one, at_once = np.full((2, length), 7, np.uint32)
     for seed, sign in signed:
@@ -80,6 +83,19 @@ def test_many_masks_are_added_as_one_after_the_other(length):
     masks.add_each(at_once, [])
     masks.add_each(at_once, [(seed, -sign) for seed, sign in signed])
     assert (at_once == 7).all()
+
+
+def test_threads_are_started_for_much_work_alone(monkeypatch):
+    for cores, words, expected in [
+        (2, 0, 1),
+        (2, 2**21 - 1, 1),
+        (2, 2**21, 2),
+        (8, 3 * 2**20, 3),
+        (8, 2**30, 8),
+        (None, 2**30, 1),
+    ]:
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert masks._threads(words) == expected
 
 
 def test_a_bad_seed_among_many_changes_nothing():
