@@ -5,10 +5,10 @@ them noisy before they leave their owner. Training itself is ordinary central tr
 SGD, w ← w − α ∇L(w; batch), on the pooled examples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from refimpl.collaboration.run import (
     execute,
     receive_like,
 )
+from refimpl.collaboration.trainers import Trainer, record_cost, trainer
 from refimpl.learning import Examples, Model, Task
 from refimpl.learning.local_privacy import LocalDP
+from refimpl.learning.record_privacy import RecordDP
 from refimpl.network import Fault, Link, MalformedMessage
 from refimpl.network.runner import Role
 
@@ -48,7 +50,7 @@ class Central(LocalSGD):
     def direct_roles(self, setting: Setting) -> dict[str, Role]:
         """The roles: each participant knows its examples, the server how to train on all."""
         task = setting.task
-        parameters = task.initial_parameters()
+        parameters, total = task.initial_parameters(), len(task.pooled())
         roles: dict[str, Role] = {
             name: partial(participant, examples=examples, parameters=parameters)
             for name, examples in made_private(setting).items()
@@ -57,11 +59,10 @@ class Central(LocalSGD):
             server,
             participants=task.participants,
             at_least=setting.at_least,
-            method=self,
+            **trainer(self, setting, SERVER, examples=total, purpose="batches"),
             model=task.model,
             parameters=parameters,
             rounds=setting.rounds,
-            rng=setting.generator("batches", SERVER),
             report=setting.report,
         )
         return roles
@@ -77,11 +78,11 @@ async def server(
     link: Link,
     participants: Sequence[str],
     at_least: int | None,
-    method: Central,
+    method: Trainer,
     model: Model,
     parameters: np.ndarray,
     rounds: int,
-    rng: np.random.Generator,
+    rng: Any,
     report: Report,
 ) -> None:
     """Pool the uploads in name order, train, hand the model to every participant."""
@@ -98,7 +99,7 @@ async def server(
 def made_private(setting: Setting) -> dict[str, Examples]:
     """What each participant uploads: its examples, or what its ``privacy`` makes of them."""
     task, privacy = setting.task, setting.privacy
-    if privacy is None:
+    if not isinstance(privacy, LocalDP):
         return task.data
     return {
         name: privacy.randomise(examples, task.model, privacy.generator(name))
@@ -131,7 +132,7 @@ def train(
     *,
     rounds: int = 20,
     method: Method | None = None,
-    privacy: LocalDP | None = None,
+    privacy: LocalDP | RecordDP | None = None,
     seed: int = 0,
     at_least: int | None = None,
     faults: Sequence[Fault] = (),
@@ -140,13 +141,17 @@ def train(
     """Train ``task`` at a server that holds everybody's examples.
 
     ``at_least`` (all, if not given) is how many uploads suffice to begin. ``seed`` sets the
-    order of the batches. The run ends when every participant holds the model. ``privacy``: with
-    ``LocalDP`` of ``refimpl.learning.local_privacy`` each participant makes its examples noisy
-    before it uploads them, for ``Central``; ``Run.epsilon`` says the price.
+    order of the batches. The run ends when every participant holds the model. ``privacy``, for
+    ``Central``: with ``LocalDP`` each participant makes its examples noisy before it uploads them;
+    with ``RecordDP`` the server, which is trusted, trains by DP-SGD. ``Run.epsilon`` says the
+    price.
     """
     method = Central() if method is None else method
-    if privacy is not None and not isinstance(method, Central):
-        raise ValueError(f"privacy must come with Central(), got {method!r}")
+    spent = getattr(method, "epsilon", None)
+    if privacy is not None:
+        if not isinstance(method, Central):
+            raise ValueError(f"privacy must come with Central(), got {method!r}")
+        spent = price(task, method, privacy, rounds)
     return execute(
         "direct",
         task,
@@ -157,5 +162,17 @@ def train(
         faults=faults,
         record=record,
         privacy=privacy,
-        spent=None if privacy is None else privacy.epsilon,
+        spent=spent,
     )
+
+
+def price(
+    task: Task, method: Central, privacy: LocalDP | RecordDP, rounds: int
+) -> Callable[[float], float]:
+    """From delta to the epsilon of the run."""
+    match privacy:
+        case LocalDP():
+            return privacy.epsilon
+        case RecordDP():
+            return record_cost(method, privacy, [len(task.pooled())], rounds)
+    raise TypeError(f"privacy of direct training must be LocalDP or RecordDP, got {privacy!r}")

@@ -10,7 +10,7 @@ Adversary: with ``aggregation.Plain``, none withstood. The server sees every par
 in every round, from which training examples can be read off (indirect leakage).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from refimpl.aggregation import Aggregation, Group, Plain
-from refimpl.collaboration import private_averaging
+from refimpl.collaboration.averaging import Average, averages, terms_of
 from refimpl.collaboration.run import (
     SERVER,
     LocalSGD,
@@ -32,9 +32,11 @@ from refimpl.collaboration.run import (
     make_floats,
     receive_like,
 )
+from refimpl.collaboration.trainers import Trainer, record_cost, trainer
 from refimpl.learning import Examples, Gradient, Model, Task
 from refimpl.learning.privacy import Privacy
-from refimpl.network import Fault, Link, MalformedMessage
+from refimpl.learning.record_privacy import RecordDP
+from refimpl.network import Fault, Link
 from refimpl.network.link import Job
 from refimpl.network.runner import Role
 
@@ -129,27 +131,22 @@ class FedAvg(LocalSGD):
 
 async def participant(
     link: Link,
-    method: Synchronous,
+    method: Trainer,
     model: Model,
     parameters: np.ndarray,
     examples: Examples,
-    largest: int,
+    average: Average,
     groups: Sequence[Group],
     aggregation: Aggregation,
     credentials: Any,
-    rng: np.random.Generator,
+    rng: Any,
 ) -> np.ndarray:
-    """Each round: fetch the model, compute locally, contribute ``[v · n_k/n_max, n_k/n_max]``.
-
-    The weight rides at the end of the vector, so that the server learns the sum of the weights
-    of those who answered, and no single one where the aggregation hides them.
-    """
-    weight = len(examples) / largest
+    """Each round: fetch the model, compute locally, contribute to the average."""
     for group in groups:
         here = link.in_round(group.round)
         parameters = await receive_like(here, SERVER, "model", parameters)
         local = await link.compute(method.local(model, parameters, examples, rng))
-        vector = np.append(local * weight, weight).astype(local.dtype)
+        vector = average.contribution(local, parameters)
         await aggregation.contribute(link, vector, group, credentials)
     return await receive_like(link.in_round(len(groups)), SERVER, "model", parameters)
 
@@ -158,67 +155,53 @@ async def server(
     link: Link,
     method: Synchronous,
     parameters: np.ndarray,
+    average: Average,
     groups: Sequence[Group],
     aggregation: Aggregation,
     credentials: Any,
     report: Report,
 ) -> None:
-    """Each round: send the model out, collect the weighted sum, divide by its weight, update."""
+    """Each round: send the model out, collect the sum, make the mean of it, update."""
     for group in groups:
         await link.in_round(group.round).broadcast(group.contributors, "model", parameters)
         total, who = await aggregation.collect(link, group, credentials)
-        updated = method.update(parameters, weighted_mean(total, len(parameters), who))
+        updated = method.update(parameters, average.mean(total, parameters, who))
         parameters = cast_like(updated, parameters, sender=who)
         report(group.round, parameters)
     await link.in_round(len(groups)).broadcast(groups[-1].contributors, "model", parameters)
 
 
-def weighted_mean(total: np.ndarray, size: int, contributors: Sequence[str]) -> np.ndarray:
-    """Σ a_k v_k / Σ a_k of a sum of vectors ``[a_k v_k, a_k]``, shape (size + 1,).
-
-    Raises ``MalformedMessage`` for a sum of another length, or whose weight is not positive.
-    """
-    if total.shape != (size + 1,) or not total[-1] > 0:
-        raise MalformedMessage(
-            f"the contributions of {list(contributors)} must be {size} values and a positive "
-            f"weight, their sum is of shape {total.shape} and ends with {total[-1:]}",
-            contributors,
-        )
-    return total[:-1] / total[-1]
-
-
 def synchronous_roles(method: Synchronous, setting: Setting) -> dict[str, Role]:
     """The roles of a synchronous method: each is handed what its party knows, and no more."""
-    if setting.privacy is not None:
-        return private_averaging.roles(method, setting, setting.privacy)
     task, aggregation = setting.task, setting.aggregation
-    parameters = task.initial_parameters()
     groups = [
         Group(SERVER, task.participants, round, setting.at_least) for round in range(setting.rounds)
     ]
     for group in groups:
         aggregation.check(group)
+    parts = averages(method, setting, groups[0])
+    common: dict[str, Any] = {
+        "parameters": task.initial_parameters(),
+        "groups": groups,
+        "aggregation": aggregation,
+    }
     roles: dict[str, Role] = {
         name: partial(
             participant,
-            method=method,
+            **common,
+            **trainer(method, setting, name, examples=len(examples)),
             model=task.model,
-            parameters=parameters,
             examples=examples,
-            largest=setting.largest,
-            groups=groups,
-            aggregation=aggregation,
+            average=parts[name],
             credentials=setting.credentials[name],
-            rng=setting.generator("local training", name),
         )
         for name, examples in task.data.items()
     }
     roles[SERVER] = partial(
         server,
+        **common,
         method=method,
-        parameters=parameters,
-        groups=groups,
-        aggregation=aggregation,
+        average=parts[SERVER],
         credentials=setting.credentials[SERVER],
         report=setting.report,
     )
@@ -231,7 +214,7 @@ def train(
     rounds: int = 20,
     method: Method | None = None,
     aggregation: Aggregation | None = None,
-    privacy: Privacy | None = None,
+    privacy: Privacy | RecordDP | None = None,
     seed: int = 0,
     at_least: int | None = None,
     faults: Sequence[Fault] = (),
@@ -242,24 +225,16 @@ def train(
     ``method``: ``FedAvg()`` (default), ``FedSGD()``, or
     ``AsynchronousSGD``, ``SelectiveSGD``, ``WeightTransmission``.
     ``aggregation``: how the server comes by the sum (default ``aggregation.Plain()``).
-    ``privacy``: ``CentralGaussian`` or ``DistributedGaussian`` of ``refimpl.learning.privacy``, for
-    ``FedAvg`` and ``FedSGD``; participants then weigh the same, and ``Run.epsilon`` says the price.
+    ``privacy``, for ``FedAvg`` and ``FedSGD``; ``Run.epsilon`` says the price:
+    ``RecordDP`` protects each record: participants train by DP-SGD;
+    ``CentralGaussian``, ``DistributedGaussian`` or ``LocalGaussian`` protect each participant, who
+    then weigh the same.
     ``at_least`` (all, if not given): how many participants a round needs; with it, participants
     may fail, and ``Run.errors`` says which did and why. ``seed`` sets the order of the batches.
     The run ends when every participant holds the final model.
     """
     method = FedAvg() if method is None else method
-    spent = None
-    if privacy is not None:
-        if isinstance(method, type) or not hasattr(method, "origin"):
-            raise ValueError(
-                f"privacy must come with FedAvg() or FedSGD(), got {method!r}: what the others "
-                "send has no bound that noise could be measured against"
-            )
-        group = Group(SERVER, task.participants, 0, at_least)
-        terms = private_averaging.terms_of(task, aggregation or Plain(), group, rounds)
-        privacy.check(terms)
-        spent = partial(privacy.epsilon, terms=terms)
+    spent = None if privacy is None else price(task, method, privacy, aggregation, at_least, rounds)
     return execute(
         "indirect",
         task,
@@ -273,3 +248,25 @@ def train(
         privacy=privacy,
         spent=spent,
     )
+
+
+def price(
+    task: Task,
+    method: Any,
+    privacy: Privacy | RecordDP,
+    aggregation: Aggregation | None,
+    at_least: int | None,
+    rounds: int,
+) -> Callable[[float], float]:
+    """From delta to the epsilon of the run; ValueError if ``privacy`` can promise nothing."""
+    if isinstance(method, type) or not hasattr(method, "origin"):
+        raise ValueError(
+            f"privacy must come with FedAvg() or FedSGD(), got {method!r}: what the others "
+            "send has no bound that noise could be measured against"
+        )
+    if isinstance(privacy, RecordDP):
+        return record_cost(method, privacy, map(len, task.data.values()), rounds)
+    group = Group(SERVER, task.participants, 0, at_least)
+    terms = terms_of(task, aggregation or Plain(), group, rounds)
+    privacy.check(terms)
+    return partial(privacy.epsilon, terms=terms)

@@ -27,7 +27,10 @@ from refimpl.collaboration.run import (
     check_like,
     execute,
 )
+from refimpl.collaboration.trainers import Trainer, peer_price, peer_trainer
 from refimpl.learning import Examples, Model, Task
+from refimpl.learning.privacy import LocalGaussian
+from refimpl.learning.record_privacy import RecordDP
 from refimpl.network import Fault, Link, topology
 from refimpl.network.runner import Role
 
@@ -81,7 +84,7 @@ class Gossip(LocalSGD):
         return {
             name: partial(
                 peer,
-                method=self,
+                **peer_trainer(self, setting, name),
                 model=task.model,
                 parameters=task.initial_parameters(),
                 examples=task.data[name],
@@ -90,7 +93,6 @@ class Gossip(LocalSGD):
                 own_weight=float(weights[node, node]),
                 aggregation=setting.aggregation,
                 credentials=setting.credentials[name],
-                rng=setting.generator("local training", name),
                 report=setting.report,
             )
             for node, name in enumerate(names)
@@ -163,7 +165,7 @@ async def mix(
 
 async def peer(
     link: Link,
-    method: Gossip,
+    method: Trainer,
     model: Model,
     parameters: np.ndarray,
     examples: Examples,
@@ -172,7 +174,7 @@ async def peer(
     own_weight: float,
     aggregation: Aggregation,
     credentials: Any,
-    rng: np.random.Generator,
+    rng: Any,
     report: Report,
 ) -> np.ndarray:
     """Each round: train locally, then mix with the neighbours."""
@@ -239,6 +241,7 @@ def train(
     rounds: int = 20,
     method: Method | None = None,
     aggregation: Aggregation | None = None,
+    privacy: RecordDP | LocalGaussian | None = None,
     seed: int = 0,
     faults: Sequence[Fault] = (),
     record: Literal["payloads", "sizes"] = "payloads",
@@ -247,18 +250,29 @@ def train(
 
     ``method``: ``Gossip()`` on a ring (default), ``RingAllReduce()``, ``BrainTorrent()`` or
     ``WeightTransmission()``. ``aggregation``: how a participant comes by the weighted sum of its
-    neighbours (default ``aggregation.Plain()``). ``seed`` sets the order of the batches. A party
-    that fails ends the run with an error that names it.
+    neighbours (default ``aggregation.Plain()``). ``privacy``, for ``Gossip``: with ``RecordDP``
+    each trains by DP-SGD, which protects its records; with ``LocalGaussian`` each adds noise to its
+    update, which protects the participant. ``Run.epsilon`` says the price, against all others
+    together. ``seed`` sets the order of the batches. A party that fails ends the run with an error
+    that names it.
     """
     if len(task.participants) < 2:
         raise ValueError(f"peers must be at least 2, got {len(task.participants)}")
+    method = Gossip() if method is None else method
+    spent = None
+    if privacy is not None:
+        if not isinstance(method, Gossip):
+            raise ValueError(f"privacy must come with Gossip(), got {method!r}")
+        spent = peer_price(task, method, privacy, aggregation or Plain(), rounds)
     return execute(
         "peer-to-peer",
         task,
-        Gossip() if method is None else method,
+        method,
         rounds=rounds,
         aggregation=aggregation,
         seed=seed,
         faults=faults,
         record=record,
+        privacy=privacy,
+        spent=spent,
     )

@@ -41,6 +41,46 @@ def clipped_gradients(
     return clipped
 
 
+@torch.no_grad()
+def clipped_stack(
+    model: MLP,
+    parameters: Tensor,
+    x: Tensor,
+    targets: Tensor,
+    present: Tensor,
+    *,
+    clipping_norm: float,
+) -> Tensor:
+    """The same sums for a stack of K participants, ``(K, model.size)``.
+
+    ``parameters`` is ``(K, model.size)``, ``x`` ``(K, n, inputs)``, ``targets`` ``(K, n,
+    outputs)``. ``present`` ``(K, n)`` is 1 for an example and 0 for one that only fills a row up.
+    """
+    layers = unflatten(parameters, model.shapes)
+    *values, outputs = model.layer_values(layers, x)
+    errors = [_output_error(model, outputs, targets)]
+    derivative = ACTIVATIONS[model.activation][1]
+    for weight, value in zip(layers[2::2][::-1], values[:0:-1], strict=True):
+        errors.append(torch.bmm(errors[-1], weight) * derivative(value))
+    errors.reverse()
+    squared = torch.zeros_like(present)
+    for value, error in zip(values, errors, strict=True):
+        squared += error.square().sum(-1) * (value.square().sum(-1) + 1)
+    c = (present * per_example.factors(squared, clipping_norm)).unsqueeze(-1)
+    sums = []
+    for value, error in zip(values, errors, strict=True):
+        weighted = error * c
+        sums += [torch.bmm(weighted.transpose(1, 2), value).flatten(1), weighted.sum(1)]
+    return torch.cat(sums, 1)
+
+
+def _output_error(model: MLP, outputs: Tensor, targets: Tensor) -> Tensor:
+    """∂loss_i/∂(what leaves the last layer)."""
+    if model.objective == "squared error":
+        return 2 * (outputs - targets)
+    return torch.softmax(outputs, -1) - targets
+
+
 def as_module(model: Model, parameters: Tensor) -> nn.Module:
     """``model`` as a module of ``torch.nn`` whose parameters are views of the flat vector."""
     activation = _LAYERS[model.activation]
@@ -112,10 +152,7 @@ def _mlp_books(
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         values.append(activate(torch.addmm(bias, values[-1], weight.T)))
     outputs = torch.addmm(biases[-1], values[-1], weights[-1].T)
-    if model.objective == "squared error":
-        errors = [2 * (outputs - targets)]
-    else:
-        errors = [torch.softmax(outputs, -1) - targets]
+    errors = [_output_error(model, outputs, targets)]
     for weight, value in zip(weights[:0:-1], values[:0:-1], strict=True):
         errors.append(torch.mm(errors[-1], weight) * derivative(value))
     return values, errors[::-1]

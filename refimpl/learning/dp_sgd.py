@@ -22,6 +22,7 @@ for the rounding of norms and sums, by an estimate and no proof.
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,26 +91,46 @@ class DPSGD:
         Raises ValueError for shapes that do not fit the model and for no examples, and
         FloatingPointError if training diverges.
         """
-        model.check_parameters(parameters)
-        model.check_inputs(examples.x)
-        if not len(examples):
-            raise ValueError("examples must be at least one, got none")
+        weights, gradients = self._descent(model, parameters, examples, rng)
+        with self._threads(model, examples):
+            for gradient in gradients:
+                weights.sub_(gradient, alpha=self.learning_rate)
+        return finite(weights.cpu().numpy())
+
+    def gradient(
+        self, model: Model, parameters: np.ndarray, examples: Examples, *, rng: Noise = None
+    ) -> np.ndarray:
+        """What the first step multiplies by the learning rate, ``(model.size,)``; as ``train``."""
+        weights, gradients = self._descent(model, parameters, examples, rng)
+        with self._threads(model, examples):
+            return finite(next(gradients).to(weights).cpu().numpy())
+
+    def divisor(self, examples: int) -> float:
+        """B, of a party that holds so many examples."""
+        return self.expected_size or self.sample_rate * examples
+
+    def _threads(self, model: Model, examples: Examples) -> AbstractContextManager[None]:
+        return threads_for(model.size * math.ceil(self.sample_rate * len(examples)))
+
+    def _descent(
+        self, model: Model, parameters: np.ndarray, examples: Examples, rng: Noise
+    ) -> tuple[Tensor, Iterator[Tensor]]:
+        """The weights, and the noisy gradient of each step at the weights as they are then."""
+        check(model, parameters, examples)
         weights = torch.from_numpy(parameters.copy()).to(model.device)
         x = torch.from_numpy(examples.x.copy()).to(weights)
         targets = model.targets(examples.y, weights.dtype)
         clipped = clipped_gradients(model, weights, clipping_norm=self.clipping_norm)
-        size = self.expected_size or self.sample_rate * len(examples)
+        size = self.divisor(len(examples))
         generator = resolve(rng) if not isinstance(rng, torch.Generator) else rng
         noise = self.noise(model.size, generator)
-        with threads_for(model.size * math.ceil(self.sample_rate * len(examples))):
+
+        def gradients() -> Iterator[Tensor]:
             for rows in poisson_batches(len(examples), self.sample_rate, self.steps, rng=generator):
                 chosen = torch.from_numpy(rows).to(weights.device)
-                gradient = noise.add(clipped(x[chosen], targets[chosen])) / size
-                weights.sub_(gradient, alpha=self.learning_rate)
-        trained = weights.cpu().numpy()
-        if not np.isfinite(trained).all():
-            raise FloatingPointError("training diverged: lower the learning rate")
-        return trained
+                yield noise.add(clipped(x[chosen], targets[chosen])) / size
+
+        return weights, gradients()
 
     def noise(self, size: int, rng: Noise = None) -> GaussianNoise:
         """What adds the noise of each step to a sum of ``size`` numbers."""
@@ -120,6 +141,23 @@ class DPSGD:
             steps=self.steps,
             rng=rng,
         )
+
+
+def check(model: Model, parameters: np.ndarray, examples: Examples) -> None:
+    """Raise ValueError for shapes that do not fit the model, and for no examples."""
+    model.check_parameters(parameters)
+    model.check_inputs(examples.x)
+    if not len(examples):
+        raise ValueError("examples must be at least one, got none")
+
+
+def finite(trained: np.ndarray) -> np.ndarray:
+    """``trained``, or FloatingPointError if training diverged."""
+    if not np.isfinite(trained).all():
+        raise FloatingPointError(
+            "training diverged: parameters must be finite, got inf or nan; lower the learning rate"
+        )
+    return trained
 
 
 def private_gradient(

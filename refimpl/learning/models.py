@@ -33,9 +33,9 @@ class MLP(Model):
         return tuple(shape for layer in layers for shape in layer)
 
     def _forward(self, parameters: Tensor, x: Tensor) -> Tensor:
-        return self._values(unflatten(parameters, self.shapes), x)[-1]
+        return self.layer_values(unflatten(parameters, self.shapes), x)[-1]
 
-    def _values(self, layers: list[Tensor], x: Tensor) -> list[Tensor]:
+    def layer_values(self, layers: list[Tensor], x: Tensor) -> list[Tensor]:
         """What enters the first layer, and what leaves each layer."""
         activate, _ = ACTIVATIONS[self.activation]
         values = [x]
@@ -61,7 +61,7 @@ class MLP(Model):
         Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7, in matrix form.
         """
         layers = unflatten(parameters, self.shapes)
-        *values, outputs = self._values(layers, x)
+        *values, outputs = self.layer_values(layers, x)
         _, derivative = ACTIVATIONS[self.activation]
         # error = ∂loss/∂z of a layer, from the last layer down to the first
         if self.objective == "squared error":

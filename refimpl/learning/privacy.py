@@ -14,6 +14,8 @@ zero. Whoever sees all models learns of any one client no more than ``epsilon`` 
   and under ``aggregation.Plain`` each update.
 - ``DistributedGaussian``: each client adds a part of the noise before an aggregation hides it
   within the sum. So the collector too is an adversary, with up to ``colluders`` clients.
+- ``LocalGaussian``: each client adds all the noise that it needs by itself. Everybody else is an
+  adversary, whatever aggregates; the sum of n updates has n times the variance.
 
 Noise comes from a cryptographic generator. ``seed`` gives one that repeats itself, for teaching
 and tests; IT PROTECTS NOBODY.
@@ -90,6 +92,15 @@ class _ClientLevel:
             return randomness.secure()
         return randomness.seeded(self.seed, f"noise of {party}")
 
+    def epsilon(self, delta: float, terms: Terms) -> float:
+        """Rounds of the Gaussian mechanism on all clients: no sampling, no amplification."""
+        return accounting.epsilon(
+            noise_multiplier=self.noise_multiplier,
+            sample_rate=1.0,
+            steps=terms.rounds,
+            delta=delta,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CentralGaussian(_ClientLevel):
@@ -119,14 +130,33 @@ class CentralGaussian(_ClientLevel):
         sigma = self.noise_multiplier * sensitivity
         return mechanisms.gaussian(total, sensitivity=sensitivity, sigma=sigma, rng=rng)
 
-    def epsilon(self, delta: float, terms: Terms) -> float:
-        """Rounds of the Gaussian mechanism on all clients: no sampling, no amplification."""
-        return accounting.epsilon(
-            noise_multiplier=self.noise_multiplier,
-            sample_rate=1.0,
-            steps=terms.rounds,
-            delta=delta,
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class LocalGaussian(_ClientLevel):
+    """Clients clip and add the noise, before anything leaves them: see the module.
+
+    In gossip there is no sum to hide in, so this is the client level there. The account counts all
+    that a client sends as seen by all others: none of the amplification by distance that some
+    analyses of gossip grant.
+    """
+
+    def check(self, terms: Terms) -> None:
+        """Raise ValueError if the aggregation encodes: noise has no bound, and gains nothing."""
+        if terms.encoding is not None:
+            raise ValueError(
+                "LocalGaussian must come with aggregation.Plain: its noise has no bound that an "
+                "encoding could hold; under a protected sum take DistributedGaussian"
+            )
+
+    def contribute(self, update: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
+        """The update, clipped, with noise, on a public grid."""
+        clipped = clipping.vector(update, bound=self.clipping_norm)
+        sigma = self.noise_multiplier * self.clipping_norm
+        return mechanisms.gaussian(clipped, sensitivity=self.clipping_norm, sigma=sigma, rng=rng)
+
+    def release(self, total: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
+        """The sum as it is: it has its noise."""
+        return total
 
 
 @dataclass(frozen=True, kw_only=True)
