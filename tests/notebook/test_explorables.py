@@ -1,4 +1,4 @@
-"""What every explorable keeps: it loads nothing from elsewhere, and each page loads all it needs."""
+"""What every explorable keeps: nothing comes from elsewhere, and each page loads all it needs."""
 
 import json
 import re
