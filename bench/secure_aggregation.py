@@ -35,7 +35,6 @@ BOUND = 3.0  # Flower's clipping range by default is 8; both encode all values w
 
 def run() -> list[list[Row]]:
     """The rows of each comparison."""
-    _warm_heap()
     beside_flower = [a_client(), a_round()] if _flower() else []
     return [masking(), *beside_flower, signatures(), growth(), large()]
 
@@ -376,15 +375,6 @@ def _one_thread(function: Callable[..., None], *arguments: object) -> None:
     """Call ``function`` with its masks added in this thread alone."""
     with mock.patch.object(masks, "_threads", lambda words: 1):
         function(*arguments)
-
-
-def _warm_heap() -> None:
-    """Free a large array, after which the C library keeps smaller ones instead of returning them.
-
-    So it is in any process that has trained. Without, page faults add a tenth to our client.
-    """
-    array = np.ones(1 << 21)  # 16 MiB
-    del array
 
 
 def _flower() -> bool:

@@ -95,7 +95,7 @@ def _logs(thetas: Array, coarse: Sequence[tuple[Array, Array, int]]) -> Array:
 
 
 def log_moment(thetas: Array, losses: Array, masses: Array) -> Array:
-    """log E[e^(theta L)] for each theta."""
+    """log E[e^(theta L)] for each theta; ``losses`` increase."""
     exponents = np.multiply.outer(thetas, losses)
-    largest = exponents.max(axis=-1, keepdims=True)
+    largest = np.maximum(exponents[..., :1], exponents[..., -1:])
     return largest[..., 0] + np.log(np.exp(exponents - largest) @ masses)
