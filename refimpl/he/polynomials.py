@@ -31,6 +31,8 @@ that a double holds.
 Nothing branches on a secret value; no stronger claim on timing is made.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ Words = NDArray[np.uint64]
 Spectrum = NDArray[np.complex128]
 
 DEGREE = 4096
-BLOCK = 8  # polynomials at a time, so that their transforms stay in the processor's cache
+BLOCK = 4  # polynomials at a time, so that their transforms stay in the processor's cache
 _HALF = DEGREE // 2
 _TWIST = np.exp(1j * np.pi / DEGREE * np.arange(_HALF))
 _UNTWIST = _TWIST.conj()
@@ -70,22 +72,26 @@ def product(limb_spectra: Spectrum, small: Spectrum) -> Words:
     return low.view(np.uint64)
 
 
-def wide_limbs(low: Words, high: Words) -> Spectrum:
-    """``limbs`` of low + 2^64 high modulo 2^128: two words of (..., N) -> (4, ..., N/2)."""
+def wide_limbs(words: Words) -> Spectrum:
+    """``limbs`` of low + 2^64 high modulo 2^128, given as (2, ..., N): (4, ..., N/2)."""
+    low, high = words
     carry = low >= np.uint64(2**63 - 2**31)  # then the signed limbs stand for low - 2^64
     return np.concatenate([limbs(low), limbs(high + carry)])
 
 
-def wide_product(limb_spectra: Spectrum, small: Spectrum) -> tuple[Words, Words]:
-    """(low, high) of the product modulo 2^128, from ``wide_limbs`` and ``transform(small)``."""
-    first, second, third, fourth = _inverse(limb_spectra * small)
-    second += first >> _LIMB_BITS  # floors, so what stays of ``first`` is not negative
-    first &= (1 << _LIMB_BITS) - 1
-    third += second >> _LIMB_BITS
-    return (
-        (first | second << _LIMB_BITS).view(np.uint64),
-        (third + (fourth << _LIMB_BITS)).view(np.uint64),
-    )
+def wide_product(limb_spectra: Spectrum, small: Spectrum) -> Words:
+    """The product modulo 2^128, (2, ..., N), from ``wide_limbs`` and ``transform(small)``."""
+    parts = _inverse(limb_spectra * small)
+    for part, following in pairwise(parts):
+        following += part >> _LIMB_BITS  # floors, so what stays of ``part`` is not negative
+        part &= (1 << _LIMB_BITS) - 1
+    parts[1::2] <<= _LIMB_BITS
+    return (parts[0::2] | parts[1::2]).view(np.uint64)
+
+
+def blocks(count: int) -> list[slice]:
+    """``count`` polynomials in slices of ``BLOCK``."""
+    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
 
 
 def _forward(*parts: NDArray) -> Spectrum:

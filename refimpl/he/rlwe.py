@@ -46,16 +46,14 @@ from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.he import lattice_noise, polynomials, slots
 from refimpl.he.ciphertext import Ciphertext, Terms, fingerprint, parse
-from refimpl.he.polynomials import BLOCK, DEGREE, Spectrum, Words
+from refimpl.he.lattice_noise import BINARY_VARIANCE, ERROR_VARIANCE
+from refimpl.he.polynomials import DEGREE, Spectrum, Words, blocks
 from refimpl.he.slots import Slots
 
 SCHEME, SEEDED = "rlwe", "rlwe, seeded"
 SEED_BYTES = 16
 # The mean of V, with a margin that a key passes but for once in 10^13.
-VARIANCE = 1.1 * (
-    DEGREE * lattice_noise.ERROR_VARIANCE * lattice_noise.BINARY_VARIANCE * 2
-    + lattice_noise.ERROR_VARIANCE
-)
+VARIANCE = 1.1 * ERROR_VARIANCE * (2 * DEGREE * BINARY_VARIANCE + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,8 +229,8 @@ class PrivateKey:
             parts = _expanded([seed.tobytes() for seed in rest], len(c0))
         else:
             parts = ((rows, rest[rows]) for rows in blocks(len(c0)))
-        for rows, part in parts:
-            phase = self._times_secret(part)
+        for rows, c1 in parts:
+            phase = self._times_secret(c1)
             phase += c0[rows]
             phase += np.uint64(self.public.slots.half)
             yield rows, phase
@@ -244,13 +242,13 @@ class PrivateKey:
     def _noise_limit(self, ciphertext: Ciphertext) -> float:
         """What the noise stays below but for 2^-40, and in any case below Δ/2."""
         seeded = ciphertext.terms == self.public.seeded_terms
-        variance = (lattice_noise.ERROR_VARIANCE if seeded else VARIANCE) * ciphertext.summands
+        variance = (ERROR_VARIANCE if seeded else VARIANCE) * ciphertext.summands
         layout = self.public.slots
         most = lattice_noise.limit(variance, layout.coefficients(ciphertext.length))
         return min(most, layout.half - 1)
 
-    def _times_secret(self, part: Words) -> Words:
-        return polynomials.product(polynomials.limbs(part), self._spectrum)
+    def _times_secret(self, words: Words) -> Words:
+        return polynomials.product(polynomials.limbs(words), self._spectrum)
 
     @cached_property
     def _spectrum(self) -> Spectrum:
@@ -281,14 +279,7 @@ def variance_of(secret: NDArray[np.int8], error: NDArray[np.int64]) -> float:
     """V: the exact variance of one public-form ciphertext's noise, given s and e."""
     squared_secret = int(np.square(secret, dtype=np.int64).sum())
     squared_error = int(np.square(error).sum())
-    return lattice_noise.BINARY_VARIANCE * squared_error + lattice_noise.ERROR_VARIANCE * (
-        squared_secret + 1
-    )
-
-
-def blocks(count: int) -> list[slice]:
-    """Rows 0 to count-1 in slices of ``BLOCK``."""
-    return [slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
+    return BINARY_VARIANCE * squared_error + ERROR_VARIANCE * (squared_secret + 1)
 
 
 def _expanded(seeds: list[bytes], count: int) -> Iterator[tuple[slice, Words]]:
@@ -302,7 +293,6 @@ def _expanded(seeds: list[bytes], count: int) -> Iterator[tuple[slice, Words]]:
 
 
 def _sum(arrays: tuple[Words, ...]) -> Words:
-    """The sum modulo 2^64."""
     total = arrays[0].copy()
     for array in arrays[1:]:
         total += array
