@@ -9,6 +9,7 @@ from refimpl.collaboration.brain_torrent import BrainTorrent
 from refimpl.collaboration.direct import Central
 from refimpl.collaboration.indirect import FedAvg, FedSGD
 from refimpl.collaboration.peer_to_peer import Gossip
+from refimpl.collaboration.private_logistic import PrivateLogisticRegression
 from refimpl.collaboration.run import Run
 from refimpl.collaboration.selective import SelectiveSGD
 from refimpl.collaboration.two_servers import TwoServers
@@ -21,6 +22,7 @@ __all__ = [
     "FedAvg",
     "FedSGD",
     "Gossip",
+    "PrivateLogisticRegression",
     "RingAllReduce",
     "Run",
     "SelectiveSGD",

@@ -147,7 +147,7 @@ def train(
     price.
     """
     method = Central() if method is None else method
-    spent = getattr(method, "epsilon", None)
+    spent = getattr(method, "spent", None)
     if privacy is not None:
         if not isinstance(method, Central):
             raise ValueError(f"privacy must come with Central(), got {method!r}")

@@ -21,7 +21,7 @@ Approach = Literal["direct", "indirect", "peer-to-peer"]
 
 # approach: (what a method of it defines, the methods that do)
 RULES: dict[Approach, tuple[str, str]] = {
-    "direct": ("direct_roles", "Central(), TwoServers()"),
+    "direct": ("direct_roles", "Central(), PrivateLogisticRegression(), TwoServers()"),
     "indirect": (
         "server_roles",
         "AsynchronousSGD(), FedAvg(), FedSGD(), SelectiveSGD(), WeightTransmission()",

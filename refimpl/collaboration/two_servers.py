@@ -118,6 +118,15 @@ class Public:
         return {name: ((self.inputs, n), self.shape(name)) for name, n in self.rows.items()}
 
 
+def check_linear(method: object, model: Model) -> None:
+    """Raise ValueError unless the model is linear, the only kind that ``method`` fits."""
+    if not isinstance(model, MLP) or len(model.widths) != 2:
+        raise ValueError(
+            f"{type(method).__name__} fits linear models, got {model}: give it "
+            "two_servers.linear(task), or a task made with hidden=()"
+        )
+
+
 def linear(task: Task) -> Task:
     """The same task with a linear model, the only kind that ``TwoServers`` fits."""
     old = task.model
@@ -162,11 +171,7 @@ def roles(
 def _checked(task: Task, method: TwoServers, at_least: int | None) -> Public:
     """What is public of ``task``, if this method can serve it; else ValueError."""
     model = task.model
-    if not isinstance(model, MLP) or len(model.widths) != 2:
-        raise ValueError(
-            f"TwoServers fits linear models, got {model}: give it two_servers.linear(task), or a "
-            "task made with hidden=()"
-        )
+    check_linear(method, model)
     if {SECOND, DEALER} & {*task.participants}:
         raise ValueError(f"participants must have other names than {SECOND!r} and {DEALER!r}")
     group = Group(SERVER, task.participants, 0, at_least)
