@@ -43,8 +43,8 @@ class Parameters:
     """What n parties agree on in public before they draw keys.
 
     ``seed``: 16 bytes that nobody chose alone; the common random polynomial a is expanded from it.
-    ``length``: values of the longest vector, 10^6 by default. Raises ValueError for fewer than 2 parties, and where
-    the modulus would exceed 2^109.
+    ``length``: values of the longest vector, 10^6 by default. Raises ValueError for fewer than 2
+    parties, and where the modulus would exceed 2^109.
     """
 
     parties: int
