@@ -1,4 +1,8 @@
 """Floor 1: homomorphic encryption, as pure functions on arrays. No parties here.
 
+- ``paillier``: packed Paillier; whoever holds the private key reads the sum
+- ``threshold_paillier``: Paillier whose key no one holds; any ``threshold`` parties decrypt
+- ``python_paillier``: the same keys in python-paillier, and what its floats give away
+- ``packing``, ``noise``, ``integers``: what these compute with
 - ``ciphertext``: what all schemes share: which ciphertexts may be added, and how they travel
 """
