@@ -266,6 +266,11 @@ def price(
         )
     if isinstance(privacy, RecordDP):
         return record_cost(method, privacy, map(len, task.data.values()), rounds)
+    if not hasattr(privacy, "contribute"):
+        raise TypeError(
+            "privacy of indirect training must be RecordDP, CentralGaussian, DistributedGaussian "
+            f"or LocalGaussian, got {privacy!r}"
+        )
     group = Group(SERVER, task.participants, 0, at_least)
     terms = terms_of(task, aggregation or Plain(), group, rounds)
     privacy.check(terms)

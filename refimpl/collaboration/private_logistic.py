@@ -45,7 +45,7 @@ from refimpl.network.runner import Role
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateLogisticRegression:
-    """Logistic regression, private at ``epsilon``, of a linear task, as ``two_servers.linear`` makes.
+    """Logistic regression at ``epsilon``, for a linear task, as ``two_servers.linear`` makes one.
 
     ``data_norm``: length to which rows are clipped; state it without a look at the data. ``ridge``:
     the penalty, 1 / C in scikit-learn. ``seed``: ``random_state`` of diffprivlib; a number gives
