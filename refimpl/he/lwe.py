@@ -16,7 +16,7 @@ sum of k vectors has noise of variance k V_j in column j, V_j = 21/2 (|R_j|² + 
 with a V_j beyond what all but 2^-40 of the keys have is drawn again, so that everybody can rely on
 that. As in ``rlwe``, decryption refuses noise that the number of summands does not explain.
 
-**Security.** Chosen-plaintext security if LWE is hard, for which no fast quantum algorithm is known.
+**Security.** Chosen-plaintext security if LWE is hard; no fast quantum algorithm for it is known.
 The Homomorphic Encryption Standard (Albrecht et al., 2018, table 1), for secrets of the error's law
 and 128 bits, has q = 2^56 at n = 2048 and 2^111 at 4096; on the line between, n = 2560 allows 2^69.
 Adversary: honest-but-curious without S. What leaks: length, encoding and number of summands.
