@@ -78,8 +78,8 @@ class Epsilon {
   constructor(box) {
     [this.guesses, this.hits] = [0, 0];
     this.buildControls();
-    this.curves = make("svg", { viewBox: "0 0 360 300", role: "img" });
-    this.tradeOff = make("svg", { viewBox: "0 0 360 300", role: "img" });
+    this.curves = make("svg", { viewBox: "0 0 360 308", role: "img" });
+    this.tradeOff = make("svg", { viewBox: "0 0 360 308", role: "img" });
     this.status = make("p", { class: "explorable-status", "aria-live": "polite" });
     this.buildGame();
     box.setAttribute("role", "group");
@@ -141,8 +141,8 @@ class Epsilon {
     const slope = ratio(noise, deviation, threshold);
     const pure = Math.SQRT2 / deviation;
     return `Your threshold says “with” for ${percent(right)} of the answers with the patient, and for `
-      + `${percent(wrong)} of those without. There the heights of the curves, and the slope on the right, differ by a factor of `
-      + `${slope < 0.01 || slope >= 100 ? slope.toExponential(1) : slope.toFixed(2)}. At epsilon ${epsilon.toFixed(1)} this noise promises delta = ${small(delta)}. `
+      + `${percent(wrong)} of those without. There the curve “with” is `
+      + `${slope < 0.01 || slope >= 100 ? slope.toExponential(1) : slope.toFixed(2)} times as high as the other: the slope on the right. At epsilon ${epsilon.toFixed(1)} this noise promises delta = ${small(delta)}. `
       + (noise === "laplace" ? `No factor exceeds e^${pure.toFixed(2)}: from epsilon ${pure.toFixed(2)} on, delta is 0.`
         : "Far out the factor exceeds every bound, so delta is never 0.");
   }
@@ -159,7 +159,7 @@ class Epsilon {
     this.curves.replaceChildren(
       line(LEFT, BOTTOM, RIGHT, BOTTOM),
       ...[12, 14, 16, 18, 20, 22].map((value) => label(String(value), x(value), BOTTOM + 17)),
-      label("published answer", RIGHT, BOTTOM + 31, "end"),
+      label("published answer", RIGHT, BOTTOM + 30, "end"),
       make("path", { class: "shade with", d: area(WITH) }),
       make("path", { class: "shade without", d: area(WITHOUT) }),
       make("path", { class: "theory", d: `M${path(WITHOUT, LOW)}` }),
@@ -182,7 +182,7 @@ class Epsilon {
     this.tradeOff.replaceChildren(
       ...[0, 0.5, 1].flatMap((share) => [line(LEFT, y(share), RIGHT, y(share)), line(x(share), TOP, x(share), BOTTOM),
         label(percent(share).replace(".0", ""), LEFT - 4, y(share) + 4, "end"), label(percent(share).replace(".0", ""), x(share), BOTTOM + 17)]),
-      label("“with”, though without", RIGHT, BOTTOM + 31, "end"),
+      label("“with”, though without", RIGHT, BOTTOM + 30, "end"),
       label("“with”, rightly", LEFT + 6, TOP + 12, "start"),
       make("path", { class: "theory", d: join(corners) }),
       make("path", { class: "measured", d: join(spots.map(({ right, wrong }) => [wrong, right])) }),
@@ -214,8 +214,8 @@ class Epsilon {
 }
 
 const legend = (lines) => lines.flatMap(([kind, text], i) => [
-  make("path", { class: kind, d: `M${LEFT} ${279 + 16 * i}h22` }),
-  make("text", { class: "axis", x: LEFT + 28, y: 283 + 16 * i }, text),
+  make("path", { class: kind, d: `M${LEFT} ${286 + 16 * i}h22` }),
+  make("text", { class: "axis", x: LEFT + 28, y: 290 + 16 * i }, text),
 ]);
 
 if (typeof document === "undefined") {
