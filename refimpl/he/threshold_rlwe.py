@@ -125,11 +125,11 @@ class PublicKey:
         noise larger than the parameters allow: a part is wrong, or of another ciphertext.
         """
         chosen = self.parameters
-        for partial in partials:
-            self._check_arrays(partial, ())
         found = gathered(self.terms, partials, chosen.parties)
         if max(found) > chosen.parties:
             raise ValueError(f"party must be at most {chosen.parties}, got {max(found)}")
+        for partial in found.values():
+            self._check_arrays(partial, ())
         one = found[1]
         phase = self.unpacked(one)
         for partial in [*found.values()][1:]:

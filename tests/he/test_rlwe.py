@@ -177,7 +177,7 @@ def test_a_ciphertext_looks_uniform(form):
 def test_more_summands_than_stated_are_found_out_by_the_noise():
     """64 summands have 8 times the deviation of one, whose limit is at 9.2 deviations."""
     total = PUBLIC.add(*[PUBLIC.encrypt([0.25]) for _ in range(64)])
-    with pytest.raises(ValueError, match="noise exceeds .* what 1 summands explain"):
+    with pytest.raises(ValueError, match="what 1 summands explain"):
         PRIVATE.decrypt(changed(total, summands=1))
     total = PUBLIC.add(*[PRIVATE.encrypt([0.25]) for _ in range(64)])
     with pytest.raises(ValueError, match="must hold"):
