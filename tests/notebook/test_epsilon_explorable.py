@@ -87,17 +87,17 @@ def test_delta_is_that_of_the_package(deviation):
 
 
 @pytest.mark.parametrize(("noise", "deviation"), EVERY)
-@pytest.mark.parametrize("epsilon", EPSILONS)
-def test_the_promise_lies_above_all_thresholds_and_touches_them(noise, deviation, epsilon):
-    thresholds = 17.5 + 150 * np.linspace(-1, 1, 6001) ** 3
+def test_the_promise_lies_above_all_thresholds_and_touches_them(noise, deviation):
+    thresholds = 17.5 + 150 * np.linspace(-1, 1, 1201) ** 3
     law = LAWS[noise](deviation)
     right, wrong = law.sf(thresholds - 18), law.sf(thresholds - 17)
-    (delta,) = ask([(f"NOISES.{noise}.delta", epsilon, deviation)])
-    bound = np.array(ask([("promise", epsilon, delta, float(share)) for share in wrong]))
-    gap = bound - right
-    assert gap.min() > -1e-12
-    assert gap[thresholds > 17.5].min() < 2e-4  # a tangent, not just a bound
-    assert gap[thresholds < 17.5].min() < 2e-4
+    deltas = ask([(f"NOISES.{noise}.delta", epsilon, deviation) for epsilon in EPSILONS])
+    lines = list(zip(EPSILONS, deltas, strict=True))
+    bounds = ask([("promise", *line, float(share)) for line in lines for share in wrong])
+    gaps = np.reshape(bounds, (len(lines), -1)) - right
+    assert gaps.min() > -1e-12
+    for side in (thresholds > 17.5, thresholds < 17.5):
+        assert gaps[:, side].min(axis=1).max() < 2e-3  # a tangent, not just a bound
 
 
 def test_draws_of_laplace_follow_the_law():
