@@ -149,10 +149,11 @@ class LocalGaussian(_ClientLevel):
             )
 
     def contribute(self, update: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
-        """The update, clipped, with noise, on a public grid."""
+        """The update, clipped, with noise, on a public grid, in the type of ``update``."""
         clipped = clipping.vector(update, bound=self.clipping_norm)
         sigma = self.noise_multiplier * self.clipping_norm
-        return mechanisms.gaussian(clipped, sensitivity=self.clipping_norm, sigma=sigma, rng=rng)
+        noisy = mechanisms.gaussian(clipped, sensitivity=self.clipping_norm, sigma=sigma, rng=rng)
+        return noisy.astype(clipped.dtype)  # rounding what is private keeps it so
 
     def release(self, total: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
         """The sum as it is: it has its noise."""

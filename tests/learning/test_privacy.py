@@ -9,7 +9,7 @@ from scipy import stats
 from refimpl.arithmetic import randomness
 from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.learning import privacy
-from refimpl.learning.privacy import CentralGaussian, DistributedGaussian, Terms
+from refimpl.learning.privacy import CentralGaussian, DistributedGaussian, LocalGaussian, Terms
 
 CODE = FixedPoint(bound=8.0, bits=18, summands=10)
 TERMS = Terms(clients=10, least=7, size=500, rounds=3, encoding=CODE)
@@ -172,3 +172,12 @@ def test_generators_differ_by_party_and_are_secret_without_a_seed():
 def test_what_cannot_keep_its_promise_is_an_error(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_local_noise_keeps_the_type_of_the_update(kind):
+    """Else a float32 update would travel as float64, at twice the bytes."""
+    local = LocalGaussian(clipping_norm=0.5, seed=0)
+    sent = local.contribute(np.zeros(500, kind), PLAIN, local.generator("client"))
+    assert sent.dtype == kind
+    assert 1e-7 < stats.chi2.cdf(np.square(sent / 0.5).sum(), 500) < 1 - 1e-7
