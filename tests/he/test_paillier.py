@@ -216,6 +216,14 @@ def test_exact_at_the_bound_and_an_error_one_beyond():
             public.encrypt(np.zeros(shape))
 
 
+def test_the_slots_stay_below_the_modulus():
+    """Eight slots of 16 bits would fill 128 bits, and n is below 2^128: seven it is."""
+    public, private = short_pair(128, FixedPoint(1.0, 8, 257))
+    assert (public.encoding.sum_bits, public.slots) == (16, 7)
+    full = public.multiply(public.encrypt(np.ones(16)), 257)
+    assert private.decrypt(full).tolist() == [257.0] * 16
+
+
 def test_nothing_is_encrypted_to_nothing():
     public, private = short_pair()
     empty = public.from_bytes(public.encrypt([]).to_bytes())
