@@ -100,6 +100,15 @@ def test_the_promise_lies_above_all_thresholds_and_touches_them(noise, deviation
         assert gaps[:, side].min(axis=1).max() < 2e-3  # a tangent, not just a bound
 
 
+def test_the_two_lines_of_the_promise_mirror_each_other():
+    """Whoever says the opposite has (1 - right, 1 - wrong) for (wrong, right)."""
+    lines = [(epsilon, delta) for epsilon in EPSILONS for delta in (0.0, 0.01, 0.2)]
+    asked = [(*line, share) for line in lines for share in np.linspace(0, 0.79, 80).tolist()]
+    right = ask([("promise", *each) for each in asked])
+    back = ask([("promise", *each[:2], 1 - r) for each, r in zip(asked, right, strict=True)])
+    np.testing.assert_allclose(back, [1 - share for *_, share in asked], atol=1e-9)
+
+
 def test_draws_of_laplace_follow_the_law():
     u = (np.arange(400) + 0.5) / 400
     drawn = ask([("NOISES.laplace.quantile", float(each), 1.5) for each in u])
