@@ -76,7 +76,6 @@ const line = (x1, y1, x2, y2, kind = "grid") => make("line", { class: kind, x1, 
 
 class Epsilon {
   constructor(box) {
-    [this.guesses, this.hits] = [0, 0];
     this.buildControls();
     this.curves = make("svg", { viewBox: "0 0 360 308", role: "img" });
     this.tradeOff = make("svg", { viewBox: "0 0 360 308", role: "img" });
@@ -87,7 +86,7 @@ class Epsilon {
     box.replaceChildren(this.controls, make("div", { class: "explorable-panels" }, this.curves, this.tradeOff),
       this.status, this.game);
     this.update();
-    this.ask();
+    this.restart();
   }
 
   buildControls() {
@@ -99,13 +98,13 @@ class Epsilon {
     };
     this.noise = make("select", {},
       ...Object.entries(NOISES).map(([key, { name }]) => make("option", { value: key }, name)));
-    this.noise.addEventListener("change", () => { this.update(); this.ask(); });
+    this.noise.addEventListener("change", () => { this.update(); this.restart(); });
     this.controls = make("div", { class: "explorable-controls" },
       make("label", {}, "Noise", this.noise),
       slider("amount", -2, 2, 0.25, 0.5), // the deviation is 2 to this power
       slider("epsilon", 0, 5, 0.1, 1),
       slider("threshold", LOW, HIGH, 0.25, 17.5));
-    this.amount.addEventListener("change", () => this.ask());
+    this.amount.addEventListener("change", () => this.restart());
   }
 
   buildGame() {
@@ -190,6 +189,11 @@ class Epsilon {
       ...legend([["measured", "all thresholds; the dot is yours"], ["theory", `the promise: slope e^${epsilon.toFixed(1)}, from ${small(delta)}`]]));
     this.tradeOff.setAttribute("aria-label", `Right guesses against wrong ones. Your threshold: ${percent(here.right)} right with, `
       + `${percent(here.wrong)} wrong without. The promise starts at ${small(delta)} and rises with slope e^${epsilon.toFixed(1)}.`);
+  }
+
+  restart() {
+    [this.guesses, this.hits] = [0, 0];
+    this.ask();
   }
 
   /** Toss a coin for the patient, and publish an answer. */
