@@ -55,18 +55,21 @@ class PublicKey:
     scheme: ClassVar[str] = "paillier"
 
     def __post_init__(self) -> None:
-        if self.n.bit_length() < LEAST_BITS and not self.teaching:
+        n, h = whole("n", self.n), whole("h", self.h)
+        if n.bit_length() < LEAST_BITS and not self.teaching:
             raise ValueError(
-                f"bits must be at least {LEAST_BITS}, got a modulus of {self.n.bit_length()}; "
-                "shorter ones are broken or soon will be: generate_teaching_keypair makes them"
+                f"bits must be at least {LEAST_BITS}, got a modulus of {n.bit_length()}; shorter "
+                "ones are broken or soon will be: generate_teaching_keypair makes them"
             )
-        if self.n % 4 != 1 or not (1 < self.h < self.n and gcd(self.h, self.n) == 1):
+        if n % 4 != 1 or not (1 < h < n and gcd(h, n) == 1):
             raise ValueError("n must be 1 modulo 4 and h invertible modulo n, between 1 and n")
         least = 8 if self.teaching else _LEAST_NOISE
-        most = exponent_bits("full", self.n.bit_length())
+        most = exponent_bits("full", n.bit_length())
         bits = whole("noise_bits", self.noise_bits, least, most)
         if bits % 8:
             raise ValueError(f"noise_bits must be a multiple of 8, got {bits}")
+        for name, number in (("n", n), ("h", h), ("noise_bits", bits)):
+            object.__setattr__(self, name, number)  # plain integers; the class is frozen
         packing.slots(self.encoding, self._capacity)  # at least one
 
     @cached_property
@@ -270,12 +273,7 @@ def _primes(bits: int, rng: CryptoGenerator) -> tuple[int, int]:
 
 
 def _keypair(
-    p: int,
-    q: int,
-    encoding: FixedPoint | None,
-    noise: Noise,
-    rng: CryptoGenerator,
-    teaching: bool,
+    p: int, q: int, encoding: FixedPoint | None, noise: Noise, rng: CryptoGenerator, teaching: bool
 ) -> tuple[PublicKey, PrivateKey]:
     length = exponent_bits(noise, (p * q).bit_length())
     encoding = FixedPoint() if encoding is None else encoding

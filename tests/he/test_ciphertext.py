@@ -155,7 +155,19 @@ def test_a_ciphertext_of_impossible_size_is_refused():
 
 
 def test_a_fingerprint_tells_keys_apart():
-    parts = [(5,), (-5,), (b"\x05",), (5, 0), (0, 5), (1280,), (b"",), (), (b"\x05\x00",)]
+    parts = [
+        (5,),
+        (-5,),
+        (b"\x05",),
+        (5, 0),
+        (0, 5),
+        (1280,),
+        (b"",),
+        (),
+        (b"\x05\x00",),
+        (b"a", b"bc"),
+        (b"ab", b"c"),
+    ]
     found = {fingerprint("paillier", *part) for part in parts} | {fingerprint("rlwe", 5)}
     # A byte string may stand for a number (b"\x05" for 5), within one scheme at one place.
     assert len(found) == len(parts)

@@ -319,6 +319,10 @@ def test_unsound_keys_are_refused():
     for wrong in ({"h": 0}, {"h": n}, {"h": 1}, {"h": private.p}, {"n": n + 2}):
         with pytest.raises(ValueError, match="n must be 1 modulo 4 and h invertible"):
             paillier.PublicKey(**({"n": n, "h": h} | wrong))
+    for wrong in ({"n": 5.0}, {"n": str(n)}, {"h": -1}, {"h": None}):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            paillier.PublicKey(**({"n": n, "h": h} | wrong))
+    assert paillier.PublicKey(integers.integer(n), integers.integer(h)) == public
     for bits in (216, 1025, 2120, 1024.0):
         with pytest.raises(ValueError, match="noise_bits must be"):
             paillier.PublicKey(n, h, noise_bits=bits)

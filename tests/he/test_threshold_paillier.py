@@ -145,17 +145,17 @@ def test_shares_below_the_threshold_are_the_same_for_any_key():
 
 
 def test_shares_are_uniform():
-    """Party 2's share of 2,000 dealings, in 16 equal parts of [0, n m): 125 in each expected.
+    """Shares of 2,000 dealings, in 16 equal parts of [0, n m): 125 in each expected.
 
-    The standard deviation is 10.8; 7 of them are exceeded with chance 4e-11. Catches a polynomial
-    whose coefficient is drawn from the lower half only (about none in some parts, or twice as
-    many), and one that is forgotten (all in one part).
+    The standard deviation is 10.8; 7 of them are exceeded with chance 1e-10 in all. Catches a
+    coefficient drawn from the lower half only (no share of party 1 in some parts), and one that is
+    forgotten (all in one part).
     """
     public, _ = dealt(3, 2)
-    modulus, rng, counts = public.n**2 // 3, randomness.seeded(4), np.zeros(16)
+    modulus, rng, counts = public.n**2 // 3, randomness.seeded(4), np.zeros((3, 16))
     for _ in range(2_000):
-        values = threshold_paillier._shared(1, modulus, public, rng)
-        counts[16 * values[1] // modulus] += 1
+        for party, value in enumerate(threshold_paillier._shared(1, modulus, public, rng)):
+            counts[party, 16 * value // modulus] += 1
     assert np.abs(counts - 125).max() < 7 * 10.8
 
 
