@@ -61,29 +61,38 @@ def compare(data: str, participants: int, rounds: int, seeds: int, record: bool)
 def _table(title: str, metric: str, rows: list) -> object:
     from rich.table import Table
 
+    from refimpl import comparison
     from refimpl.notebook import human_bytes
 
     table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name, width in (("topology", 12), ("technique", 11), ("method", 7)):
+    for name, width in (("topology", 12), ("technique", 11), ("method", 8)):
         table.add_column(name, width=width)
-    for name in (metric, "spread", "sent", "received", "messages", "s"):
+    for name in ("ε", metric, "spread", "sent", "recv", "msgs", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row, seconds in rows:
         table.add_row(
             row["topology"],
             row["technique"],
             row["method"],
+            _epsilon(row),
             f"{row['accuracy']:.4f}",
             f"{row['spread']:.4f}",
             human_bytes(row["bytes sent"]),
             human_bytes(row["bytes received"]),
             f"{row['messages']:,}",
-            f"{seconds:.2f}",
+            f"{seconds:.1f}",
         )
     table.caption = (
-        "sent, received: by one participant on average; messages: of all; s: median seconds here"
+        f"ε: of a record, or * of a participant, at delta {comparison.DELTA:g}; sent, recv: bytes "
+        "of one participant on average; msgs: messages of all; s: median seconds here"
     )
     return table
+
+
+def _epsilon(row: dict) -> str:
+    if row["epsilon"] is None:
+        return ""
+    return f"{row['epsilon']:.1f}" + ("*" if row["protects"] == "participant" else "")
 
 
 if __name__ == "__main__":

@@ -40,16 +40,18 @@ def test_the_matrix_is_printed(compare):
     assert compare.asked == [{"participants": 4, "seed": 0}]
     lines = result.stdout.splitlines()
     assert lines[0].strip() == "toy, 4 participants, 2 rounds"
-    names = "topology technique method accuracy spread sent received messages s"
+    names = "topology technique method ε accuracy spread sent recv msgs s"
     assert " ".join(lines[1].split()) == names
     rows = [line for line in lines[2:] if not line.startswith(" ")]  # the others go on
-    topologies = ["direct"] * 2 + ["indirect"] * 3 + ["peer-to-peer"] * 3
+    topologies = ["direct"] * 5 + ["indirect"] * 6 + ["peer-to-peer"] * 5
     assert [row.split()[0] for row in rows] == topologies
     for row in rows:
-        assert re.search(r"[01]\.\d{4} +0\.0000 .*\d k?B .* \d+ +\d+\.\d\d", row)
+        assert re.search(r"[01]\.\d{4} +0\.0000 .*\d k?B .* \d+ +\d+\.\d", row)
     assert re.search(r" 8 +\d", rows[0])  # 4 uploads, 4 models
-    assert re.search(r" 20 +\d", rows[2])  # 2 rounds of 4 + 4, 4 models
-    assert re.search(r" 24 +\d", rows[5])  # 2 rounds of 4 · 3
+    assert re.search(r" 20 +\d", rows[5])  # 2 rounds of 4 + 4, 4 models
+    assert re.search(r" 24 +\d", rows[11])  # 2 rounds of 4 · 3
+    marked = [index for index, row in enumerate(rows) if re.search(r"\d\* +[01]\.\d{4}", row)]
+    assert marked == [9, 10, 15]  # whose epsilon is a participant's
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -99,9 +101,9 @@ def test_record_writes_rows_and_seconds(compare, monkeypatch, tmp_path):
     what = "data", "participants", "rounds", "seeds"
     assert [held[key] for key in what] == ["digits", 4, 2, 1]
     rows = held["rows"]
-    assert len(rows) == 8
+    assert len(rows) == 16
     for row in rows:
-        assert row["rounds"] == (1 if row["technique"] == "two servers" else 2)
+        assert row["rounds"] == (1 if row["technique"] in ("two servers", "noisy loss") else 2)
         assert row["seconds"] > 0
     assert [row["messages"] for row in rows if row["technique"] == "none"] == [8, 20, 24]
 

@@ -1,4 +1,6 @@
+import math
 import statistics
+from functools import partial
 
 import pytest
 
@@ -8,11 +10,19 @@ from refimpl.collaboration import (
     Central,
     FedAvg,
     Gossip,
+    PrivateLogisticRegression,
     TwoServers,
     direct,
     indirect,
     peer_to_peer,
     two_servers,
+)
+from refimpl.learning import (
+    CentralGaussian,
+    DistributedGaussian,
+    LocalDP,
+    LocalGaussian,
+    RecordDP,
 )
 from refimpl.network import topology
 from refimpl.notebook import measured
@@ -20,19 +30,66 @@ from tests.collaboration.oracles import toy
 
 
 def rows():
-    """Each row of the matrix for four participants, trained by hand: key, task changed, run."""
-    gossip = Gossip(graph=topology.complete)
+    """Each row of the matrix for four participants, trained by hand: train, method, what else.
+
+    ``privacy`` is a function of the seed; ``linear`` says that the model is.
+    """
+    gossip = {"graph": topology.complete}
     shared, masked = SecretSharing(), SecureAggregation(bound=16.0)
+    once = {"rounds": 1, "linear": True}
+    records = partial(RecordDP, noise_multiplier=1.18)
+    one_pass = {"learning_rate": 1.0, "epochs": 1}
+    small = {"clipping_norm": 0.3}
+
+    def logistic(seed):
+        return PrivateLogisticRegression(epsilon=8.0, data_norm=6**0.5 / 2, ridge=30.0, seed=seed)
+
+    def noisy(seed):
+        return LocalDP(epsilon_features=7.0, epsilon_label=1.0, low=-3.0, high=3.0, seed=seed)
+
+    central = partial(CentralGaussian, noise_multiplier=2.7, **small)
+    parts = partial(DistributedGaussian, noise_multiplier=2.85, **small)
+    own = partial(LocalGaussian, noise_multiplier=2.7, **small)
+    large = Central(learning_rate=0.5, batch_size=64)
+    pooled = partial(RecordDP, noise_multiplier=0.9)
+    fine = SecureAggregation(bound=16.0, bits=24)
+    steps, uploads = FedAvg(**one_pass), Central(learning_rate=0.001)
     return {
-        ("direct", "none"): (direct.train, Central(), None),
-        ("direct", "two servers"): (direct.train, TwoServers(), None),
-        ("indirect", "none"): (indirect.train, FedAvg(), None),
-        ("indirect", "shares"): (indirect.train, FedAvg(), shared),
-        ("indirect", "masks"): (indirect.train, FedAvg(), masked),
-        ("peer-to-peer", "none"): (peer_to_peer.train, gossip, None),
-        ("peer-to-peer", "shares"): (peer_to_peer.train, gossip, shared),
-        ("peer-to-peer", "masks"): (peer_to_peer.train, gossip, masked),
+        ("direct", "none"): (direct.train, Central(), {}),
+        ("direct", "two servers"): (direct.train, TwoServers(), once),
+        ("direct", "DP-SGD"): (direct.train, large, {"privacy": pooled}),
+        ("direct", "noisy loss"): (direct.train, logistic, once),
+        ("direct", "noisy uploads"): (direct.train, uploads, {"privacy": noisy}),
+        ("indirect", "none"): (indirect.train, FedAvg(), {}),
+        ("indirect", "shares"): (indirect.train, FedAvg(), {"aggregation": shared}),
+        ("indirect", "masks"): (indirect.train, FedAvg(), {"aggregation": masked}),
+        ("indirect", "DP-SGD"): (indirect.train, steps, {"privacy": records}),
+        ("indirect", "server noise"): (indirect.train, FedAvg(), {"privacy": central}),
+        ("indirect", "masks, noise"): (
+            indirect.train,
+            FedAvg(),
+            {"privacy": parts, "aggregation": fine},
+        ),
+        ("peer-to-peer", "none"): (peer_to_peer.train, Gossip(**gossip), {}),
+        ("peer-to-peer", "shares"): (peer_to_peer.train, Gossip(**gossip), {"aggregation": shared}),
+        ("peer-to-peer", "masks"): (peer_to_peer.train, Gossip(**gossip), {"aggregation": masked}),
+        ("peer-to-peer", "DP-SGD"): (
+            peer_to_peer.train,
+            Gossip(**gossip, **one_pass),
+            {"privacy": records},
+        ),
+        ("peer-to-peer", "own noise"): (peer_to_peer.train, Gossip(**gossip), {"privacy": own}),
     }
+
+
+def by_hand(task, train, method, options, seed):
+    """One run of one row."""
+    options = {"rounds": 4, **options}
+    mine = two_servers.linear(task) if options.pop("linear", False) else task
+    if "privacy" in options:
+        options["privacy"] = options["privacy"](seed=seed)
+    method = method(seed) if callable(method) else method
+    return train(mine, method=method, seed=seed, **options)
 
 
 def test_a_row_for_each_topology_with_what_its_runs_measured():
@@ -41,6 +98,8 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
     assert table.index.tolist() == list(rows())
     assert table.columns.tolist() == [
         "method",
+        "protects",
+        "epsilon",
         "accuracy",
         "spread",
         "bytes sent",
@@ -48,25 +107,33 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
         "messages",
         "rounds",
     ]
-    for key, (train, method, aggregation) in rows().items():
-        row, options = table.loc[key], {"aggregation": aggregation} if aggregation else {}
-        one_round = isinstance(method, TwoServers)
-        mine = two_servers.linear(task) if one_round else task
-        rounds = 1 if one_round else 4
-        runs = [train(mine, rounds=rounds, method=method, seed=seed, **options) for seed in (3, 5)]
+    for key, (train, method, options) in rows().items():
+        row = table.loc[key]
+        runs = [by_hand(task, train, method, options, seed) for seed in (3, 5)]
         scores = [run.accuracy for run in runs]
-        assert row["accuracy"] == pytest.approx(statistics.fmean(scores))
+        assert row["accuracy"] == pytest.approx(statistics.fmean(scores)), key
         assert row["spread"] == pytest.approx(abs(scores[0] - scores[1]))
         sent, received = runs[0].transcript.bytes_sent(), runs[0].transcript.bytes_received()
         people = task.participants  # the server's own bytes are not a participant's
         assert row["bytes sent"] == round(sum(sent[name] for name in people) / 4)
         assert row["bytes received"] == round(sum(received[name] for name in people) / 4)
         assert row["messages"] == len(runs[0].transcript)
-        assert row["rounds"] == rounds
+        assert row["rounds"] == options.get("rounds", 4)
+        if row["protects"]:
+            assert row["epsilon"] == runs[0].epsilon(1e-5)
+        else:
+            assert math.isnan(row["epsilon"])
+            with pytest.raises(ValueError, match="no epsilon holds"):
+                runs[0].epsilon(1e-5)
     assert table["method"].tolist() == [
-        *("central SGD", "least squares"),
-        *("FedAvg", "FedAvg", "FedAvg"),
-        *("gossip", "gossip", "gossip"),
+        *("central SGD", "least squares", "central SGD", "logistic", "central SGD"),
+        *("FedAvg",) * 6,
+        *("gossip",) * 5,
+    ]
+    assert table["protects"].tolist() == [
+        *("", "", "record", "record", "record"),
+        *("", "", "", "record", "participant", "participant"),
+        *("", "", "", "record", "participant"),
     ]
 
 
@@ -75,7 +142,13 @@ def test_no_row_diverges_on_any_data_set():
     table = comparison.matrix(
         lambda seed: learning.diabetes(participants=10, seed=seed), rounds=5, seeds=[0]
     )
-    assert table["accuracy"].min() > 0.3  # R²; least squares in one place reaches 0.44
+    plain = table[table["protects"] == ""]
+    assert plain["accuracy"].min() > 0.3  # R²; least squares in one place reaches 0.44
+    assert len(plain) == 8
+    private = table[table["protects"] != ""]["accuracy"]
+    assert private.drop("own noise", level=1).min() > 0
+    assert math.isfinite(private.loc["peer-to-peer", "own noise"])  # noise alone, on ten
+    assert {"noisy loss", "noisy uploads"}.isdisjoint(table.index.get_level_values(1))
 
 
 @pytest.mark.parametrize(("nodes", "degree"), [(4, 3), (5, 4), (6, 4), (10, 4), (25, 4)])
@@ -152,5 +225,6 @@ def test_the_recorded_matrix_is_what_this_code_measures():
     for row, held in zip(fresh, recorded["rows"], strict=True):
         for close in ("accuracy", "spread"):
             assert row.pop(close) == pytest.approx(held.pop(close), abs=0.01)
+        assert row.pop("epsilon") == pytest.approx(held.pop("epsilon"), rel=1e-3)
         del held["seconds"]
         assert row == held, "run `make matrix`"
