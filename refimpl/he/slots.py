@@ -59,7 +59,7 @@ class Slots:
         return packed
 
     def unpack(self, packed: Words) -> Words:
-        """Scaled coefficients, any noise rounded off by now, as values: (count, *packed.shape)."""
+        """Scaled coefficients, any noise rounded off by now, as values: (count, rows, row)."""
         shifts = np.arange(self.count, dtype=np.uint64) * self.bits + self.noise_bits
         parts = packed >> shifts.astype(np.uint64).reshape(-1, *[1] * packed.ndim)
         parts &= np.uint64((1 << self.bits) - 1)

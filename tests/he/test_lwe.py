@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refimpl.arithmetic import randomness
 from refimpl.arithmetic.fixed_point import FixedPoint
-from refimpl.he import lwe
+from refimpl.he import lattice_noise, lwe
 
 CODE = FixedPoint(1.0, 16, 256)
 PUBLIC, PRIVATE = lwe.generate_teaching_keypair(64, encoding=CODE, rng=randomness.seeded(7))
@@ -87,6 +87,25 @@ def test_the_secure_dimension_sums_exactly_with_the_computed_noise():
     assert np.array_equal(private.decrypt(ciphertext), expected([vector]))
     assert ciphertext.nbytes == 128 * (2560 + 64) * 8
     assert private.noise(ciphertext).var() == pytest.approx(10.5 * (2 * 2560 * 10.5 + 1), rel=0.1)
+
+
+def test_both_parts_of_a_ciphertext_have_an_error_of_their_own(monkeypatch):
+    """With e1 known, p e2 and p e3 are what is left. A missing or halved one fails."""
+    drawn, error = [], lattice_noise.error
+    monkeypatch.setattr(
+        lattice_noise, "error", lambda *given: drawn.append(error(*given)) or drawn[-1]
+    )
+    vector = np.zeros(8 * PUBLIC.slots.count * 512)
+    c1, c2 = (part.astype(object) for part in PUBLIC.encrypt(vector).arrays)
+    e1 = drawn[0][0].astype(object)
+    offset = int(CODE.encode(0.0))
+    c2 = c2 - sum(offset << (24 * slot) for slot in range(PUBLIC.slots.count))
+    a = randomness.expander(PUBLIC.seed).uint64((64, 64)).astype(object)
+    inverse = pow(PUBLIC.modulus, -1, 2**64)
+    for part, key in ((c1, a), (c2, PUBLIC.p.astype(object))):
+        left = [centred(value) for value in ((part - e1 @ key) * inverse % 2**64).reshape(-1)]
+        assert max(map(abs, left)) <= 21
+        assert np.var(left) == pytest.approx(10.5, rel=0.12)  # of 4096 and more: 5.5 deviations
 
 
 def test_an_encoding_without_room_for_the_noise_is_refused():

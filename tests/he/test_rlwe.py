@@ -129,6 +129,37 @@ def test_the_noise_has_the_computed_variance():
     assert np.abs(seeded).max() <= 21
 
 
+def test_both_parts_of_a_public_ciphertext_have_an_error_of_their_own(monkeypatch):
+    """With u known, e1 and e2 are what is left: without e1, c0 = b u + Δm could be solved for m.
+
+    Its share in the noise is too small to be seen there. Power: see ``test_lattice_noise``; a
+    missing, halved or repeated error fails.
+    """
+    drawn, binary = [], lattice_noise.binary
+    monkeypatch.setattr(
+        lattice_noise, "binary", lambda *given: drawn.append(binary(*given)) or drawn[-1]
+    )
+    vector = np.linspace(-1, 1, 8192)
+    c0, c1 = (part[0] for part in PUBLIC.encrypt(vector).arrays)
+    (u,) = drawn
+    c0 = c0 - PUBLIC.scaled(vector)[0]
+    a = randomness.expander(PUBLIC.seed).uint64((DEGREE,))
+    errors = []
+    for part, key in ((c0, PUBLIC.b), (c1, a)):
+        product = np.array([value % 2**64 for value in ring_product(key, u[0])], np.uint64)
+        errors.append(signed(part - product))
+        assert np.abs(errors[-1]).max() <= 21
+        assert errors[-1].var() == pytest.approx(10.5, rel=0.12)  # 5.5 deviations
+    assert abs(np.corrcoef(*errors)[0, 1]) < 5.5 / 64
+
+
+def test_each_seeded_ciphertext_has_a_seed_of_its_own():
+    """Under one seed, the difference of two ciphertexts is that of their messages."""
+    rng = randomness.seeded(1)
+    seeds = {PRIVATE.encrypt([0.5], rng).arrays[1].tobytes() for _ in range(20)}
+    assert len(seeds) == 20
+
+
 def test_the_budget_holds_at_256_summands_and_not_with_ternary_secrets():
     million = 10**6
     assert PUBLIC.log2_failure(million, 256) < -40

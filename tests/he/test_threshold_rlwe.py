@@ -143,6 +143,25 @@ def test_a_part_is_c1_times_the_share_and_uniform_smudging():
         assert abs(low.mean() / 2**16 - 0.5) * math.sqrt(12 * DEGREE) < 5.5
 
 
+def test_both_parts_of_a_ciphertext_have_an_error_of_their_own(monkeypatch):
+    """With u known, e1 and e2 are what is left. A missing, halved or repeated one fails."""
+    drawn_u, ternary = [], lattice_noise.ternary
+    monkeypatch.setattr(
+        lattice_noise, "ternary", lambda *given: drawn_u.append(ternary(*given)) or drawn_u[-1]
+    )
+    ciphertext = PUBLIC.encrypt(np.zeros(4096))
+    message = int(CODE.encode(0.0)) << AGREED.noise_bits
+    c0, c1 = (numbers(part[:, 0]) for part in np.moveaxis(unpacked(ciphertext), 1, 0))
+    keys = (PUBLIC.b, threshold_rlwe.common_polynomial(AGREED))
+    errors = []
+    for part, key, taken in zip((c0, c1), keys, (message, 0), strict=True):
+        product = ring_product(numbers(key), drawn_u[0][0])
+        errors.append(centred([x - y - taken for x, y in zip(part, product, strict=True)]))
+        assert max(map(abs, errors[-1])) <= 21
+        assert np.var(errors[-1]) == pytest.approx(10.5, rel=0.12)  # 5.5 deviations
+    assert abs(np.corrcoef(*errors)[0, 1]) < 5.5 / 64
+
+
 def test_the_collective_noise_has_the_computed_variance():
     """Without smudging, by all secrets at once; 3 % is 5 deviations of 2^15 values' variance."""
     public, shares = drawn(1)
