@@ -65,7 +65,7 @@ def _table(title: str, metric: str, rows: list) -> object:
     from refimpl.notebook import human_bytes
 
     table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name, width in (("topology", 12), ("technique", 11), ("method", 8)):
+    for name, width in (("topology", 12), ("technique", 11), ("method", 7)):
         table.add_column(name, width=width)
     for name in ("ε", metric, "spread", "sent", "recv", "msgs", "s"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -82,7 +82,7 @@ def _direct() -> Iterable[Entry]:
     yield Entry("direct", "none", "central SGD", plain)
     yield Entry("direct", "two servers", "least squares", on_shares)
     yield Entry("direct", "DP-SGD", "central SGD", dp_sgd, "record")
-    yield Entry("direct", "noisy loss", "logistic", objective, "record", CLASSES)
+    yield Entry("direct", "noisy loss", "linear", objective, "record", CLASSES)
     yield Entry("direct", "noisy uploads", "central SGD", uploads, "record", CLASSES)
 
 

@@ -126,7 +126,7 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
             with pytest.raises(ValueError, match="no epsilon holds"):
                 runs[0].epsilon(1e-5)
     assert table["method"].tolist() == [
-        *("central SGD", "least squares", "central SGD", "logistic", "central SGD"),
+        *("central SGD", "least squares", "central SGD", "linear", "central SGD"),
         *("FedAvg",) * 6,
         *("gossip",) * 5,
     ]
