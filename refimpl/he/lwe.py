@@ -17,8 +17,9 @@ with a V_j beyond what all but 2^-40 of the keys have is drawn again, so that ev
 that. As in ``rlwe``, decryption refuses noise that the number of summands does not explain.
 
 **Security.** Chosen-plaintext security if LWE is hard; no fast quantum algorithm for it is known.
-The Homomorphic Encryption Standard (Albrecht et al., 2018, table 1), for secrets of the error's law
-and 128 bits, has q = 2^56 at n = 2048 and 2^111 at 4096; on the line between, n = 2560 allows 2^69.
+The Homomorphic Encryption Standard (Albrecht et al., 2018), for secrets of the error's law and 128
+bits against classical attacks, has q = 2^56 at n = 2048 and 2^111 at 4096; on the line between,
+n = 2560 would have 2^69.
 Adversary: honest-but-curious without S. What leaks: length, encoding and number of summands.
 Source: Phong, Aono, Hayashi, Wang and Moriai, Privacy-Preserving Deep Learning via Additively
 Homomorphic Encryption, IEEE Transactions on Information Forensics and Security 13(5), 2018.

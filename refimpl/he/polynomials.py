@@ -16,11 +16,16 @@ is off, in every entry, by less than
 
     |x| |y| ((1+u)^(3n) (1+√5 u)^(3n+1) (1+β)^(3n) - 1)        (|.| the Euclidean norm)
 
-(Brent, Percival and Zimmermann, Mathematics of Computation 76, 2007, with Percival's theorem of
-2003), β the error of the roots of unity. Here n = 11, and the three products by w^j add three
-factors of (1+√5 u) and of (1+β). A limb is at most 2^31, so |x| <= 2^31 √N = 2^37; the small
-polynomial has coefficients -1, 0 and 1, so |y| <= 2^6. numpy makes a root as a product of two
-rounded ones, so β < (2 + √5) u. Together the error is below
+(Brent, Percival and Zimmermann, Mathematics of Computation 76, 2007), β the error of the roots of
+unity. In short: a sum of two is off by u, a product by √5 u and β, each relative to its size. A
+level of the transform is √2 times a rotation, so on the way there these errors add up relative to
+the norm, n levels for each factor; and on the way back each entry is a mean of 2^n products whose
+sizes have a mean of at most |x| |y|, by Cauchy and Schwarz.
+
+Here n = 11, and the three products by w^j add three factors of (1+√5 u) and of (1+β). A limb is at
+most 2^31, so |x| <= 2^31 √N = 2^37; the small polynomial has coefficients -1, 0 and 1, so
+|y| <= 2^6. numpy makes a root as a product of two rounded ones, so β < (2 + √5) u. Together the
+error is below
 
     2^43 (33 + 37 √5 + 36 (2 + √5)) u < 2^43 · 270 · 2^-53 < 0.27
 

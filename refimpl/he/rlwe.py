@@ -17,19 +17,19 @@ above 1.1 times its mean is drawn again (about once in 10^13 keys), so that ever
 that. For 256 summands and 10^6 values a coefficient then reaches Δ/2 = 2^15 with probability below
 2^-43. (With s and u uniform ternary the same bound is 2^-28: more than 2^-40 allows.) Decryption
 also refuses a noise beyond what the number of summands explains: the sign of a wrong key, of damage
-or of more summands than stated. So it is right, or an error.
+or of more summands than stated. So the sum of what was encrypted comes out right, or as an error.
 
 **Security.** Chosen-plaintext security under the decision RLWE assumption: that b, and a u + e2 and
 b u + e1, cannot be told from uniform. No quantum algorithm is known that breaks it, unlike
-factoring. The Homomorphic Encryption Standard (Albrecht et al., 2018, table 1) allows N = 4096 up
-to q = 2^109 for 128 bits against classical attacks, 2^75 for 192, with uniform ternary secrets;
-2^111 and 2^77 with secrets of the error's law. Its tables have no centred binomial(1), whose
-variance is 1/2 where ternary has 2/3; so 128 bits here rest on the 45 bits between q = 2^64 and the
-limit, and not on a row of the table.
+factoring. The Homomorphic Encryption Standard (Albrecht et al., 2018) allows N = 4096 with uniform
+ternary secrets up to q = 2^109 for 128 bits of security and 2^75 for 192, against quantum attacks
+2^101 and 2^70. It has no row for centred binomial(1), whose variance is 1/2 where ternary has 2/3.
+So what speaks for 128 bits here are the 37 bits and more between q = 2^64 and those limits.
 
-Adversary: honest-but-curious without s. Withstands no change: whoever relays a ciphertext can add
-to it, or encrypt something else, without a trace. What leaks: length, encoding, and the number of
-summands. Public values are expanded from seeds by AES-CTR, taken for random bits.
+Adversary: honest-but-curious without s. (Who holds s reads every ciphertext it gets, sum or not.)
+Withstands no change: whoever relays a ciphertext can add to it, or encrypt something else, and
+leaves no trace. What leaks: length, encoding, and the number of summands. Public values are
+expanded from seeds by AES-CTR, taken for random bits.
 Source: Lyubashevsky, Peikert and Regev, EUROCRYPT 2010; the scaling by Δ as in Fan and
 Vercauteren, ePrint 2012/144.
 """

@@ -18,9 +18,11 @@ secret and error, and v = Σ_k (e u_k + e1_k + e2_k s) is the noise of a sum.
    n B²/3 for a variance. Each of the four events has probability 2^-43 at most: together 2^-41.
 4. *The modulus* is q = 2^(bits of Δ + encoding.sum_bits), which must not exceed 2^109.
 
-The Homomorphic Encryption Standard (Albrecht et al., 2018, table 1) allows q up to 2^109 for
-N = 4096, uniform ternary secrets and errors of standard deviation 3.19, at 128 bits of security
-against classical attacks. The error here has 3.24, and is binomial, the standard's Gaussian.
+The Homomorphic Encryption Standard (Albrecht et al., 2018) allows q up to 2^109 for N = 4096,
+uniform ternary secrets and errors of standard deviation 3.19, at 128 bits of security against
+classical attacks, and up to 2^101 against quantum ones; ``modulus_bits`` tells on which side of
+2^101 parameters are (ten parties: 96 for 10 summands, 102 for 256). The error here has 3.24, and is
+binomial, the standard's Gaussian.
 """
 
 import math

@@ -86,6 +86,7 @@ def test_ten_parties_need_parameters_of_their_own():
     assert 3 < 2**15 / deviation < 3.2
     ten = Parameters(10, bytes(16), CODE)
     assert ten.modulus_bits == 102
+    assert Parameters(10, bytes(16), FixedPoint(1.0, 16, 10)).modulus_bits == 96
     public, _ = drawn(1, ten)
     assert public.encrypt(np.zeros(4096 * 10)).nbytes / 40960 == 2 * 102 / 8  # bytes a value
 
