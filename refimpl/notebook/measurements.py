@@ -19,7 +19,17 @@ import refimpl
 
 MEASURED = Path(refimpl.__file__).resolve().parent.parent / "book" / "_data" / "measured.json"
 _LIBRARIES = ("cryptography", "numpy", "scikit-learn", "torch")  # and the peers, if installed
-_PEERS = ("dp-accounting", "flwr", "mpyc", "opacus", "opendp")
+_PEERS = (
+    "diffprivlib",
+    "dp-accounting",
+    "flwr",
+    "gmpy2",
+    "mpyc",
+    "opacus",
+    "opendp",
+    "phe",
+    "tenseal",
+)
 
 
 def record(section: str, data: Mapping[str, Any]) -> Path:
