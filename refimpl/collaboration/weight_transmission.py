@@ -1,7 +1,8 @@
 """Weight transmission: the weights travel from trainer to trainer, instead of gradients.
 
-Adversary: none withstood here, where the weights travel in clear. Whoever holds the weights
-before and after a participant's turn (the relay, or both neighbours together) sees its update.
+Adversary: in clear, none withstood. Whoever holds the weights before and after a participant's turn
+(the relay, or both neighbours together) sees its update. ``encrypted=True`` keeps them from all who
+lack the trainers' key: see ``encrypted_weights``.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from refimpl.collaboration import encrypted_weights
 from refimpl.collaboration.run import SERVER, LocalSGD, Report, Setting, receive_like
 from refimpl.learning import Examples, Model
 from refimpl.network import Link
@@ -23,16 +25,19 @@ class WeightTransmission(LocalSGD):
     Each participant in turn trains ``epochs`` passes (1 unless given) over its examples and
     passes the weights on; a round is one turn of each. Bit for bit it is SGD over the
     participants' batches in a row. Indirect, a server relays the weights (SNT); peer-to-peer, they
-    go straight to the next participant (FNT). In the original the weights travel encrypted under
-    a key that the participants share and the server lacks; here they travel in clear.
+    go straight to the next participant (FNT). ``encrypted``: whether they travel, as in the
+    original, under a key that the participants share and the server lacks. No bit changes.
     Source: Phong and Phuong 2019, sections 3 and 4.
     """
 
     epochs: int = 1
+    encrypted: bool = False
 
     def peer_roles(self, setting: Setting) -> dict[str, Role]:
         """The roles without a server: the weights go from each trainer to the next."""
         setting.require_plain(self)
+        if self.encrypted:
+            return encrypted_weights.roles(self, setting, relayed=False)
         task = setting.task
         return {
             name: partial(
@@ -52,6 +57,8 @@ class WeightTransmission(LocalSGD):
     def server_roles(self, setting: Setting) -> dict[str, Role]:
         """The roles with a server as relay."""
         setting.require_plain(self)
+        if self.encrypted:
+            return encrypted_weights.roles(self, setting, relayed=True)
         task = setting.task
         parameters = task.initial_parameters()
         roles: dict[str, Role] = {
