@@ -10,7 +10,7 @@ secret and error, and v = Σ_k (e u_k + e1_k + e2_k s) is the noise of a sum.
    combines learns the sum, and from all parts but one what the last must be: Δm + v and the
    smudging, less the rest. So v, which depends on the keys, is to be hidden. Uniform noise and the
    same moved by v_j are |v_j| / 2B apart in statistical distance, a vector at most M √(K V) / 2B.
-   B is the smallest power of two that makes this 2^-40.
+   B is the smallest power of two, at least 2^64, that makes this 2^-40.
 3. *Room.* Decryption is right while |v_j| + |smudging of all n| < Δ/2. A tail of v as in
    ``lattice_noise``, with |e|² and |s|² at most N (1 + 2√(x/N) + 2x/N) times a coefficient's
    variance, but for e^-x (Hsu, Kakade and Zhang, Electronic Communications in Probability 17,
@@ -76,7 +76,7 @@ class Parameters:
         n = self.parties
         variance = 2 * TERNARY_VARIANCE * DEGREE * ERROR_VARIANCE * n + ERROR_VARIANCE
         shift = self._coefficients * math.sqrt(self.encoding.summands * variance)
-        return math.ceil(math.log2(shift) - 1 - LOG2_DISTANCE)
+        return max(64, math.ceil(math.log2(shift) - 1 - LOG2_DISTANCE))  # a whole low word
 
     @cached_property
     def noise_limit(self) -> float:

@@ -330,3 +330,15 @@ def test_smudging_is_drawn_from_the_generator_and_fresh_by_default():
     )
     assert one == two
     assert lattice_noise.LOG2_FAILURE == -40
+
+
+def test_short_vectors_that_need_little_smudging_are_exact():
+    """Below 2^64 there would be no word to draw it in: the bound is 2^64 then."""
+    agreed = Parameters(3, bytes(16), FixedPoint(1.0, 16, 3), length=10)
+    assert agreed.smudging_bits == 64
+    public, shares = drawn(2, agreed)
+    values = np.linspace(-1, 1, 10)
+    total = public.add(*(public.encrypt(values) for _ in range(3)))
+    found = public.combine([share.partial_decrypt(public, total) for share in shares])
+    code = agreed.encoding
+    assert found.tolist() == code.decode(3 * code.encode(values), summands=3).tolist()
