@@ -7,6 +7,8 @@ from refimpl.collaboration.all_reduce import RingAllReduce
 from refimpl.collaboration.asynchronous import AsynchronousSGD
 from refimpl.collaboration.brain_torrent import BrainTorrent
 from refimpl.collaboration.direct import Central
+from refimpl.collaboration.encrypted_sgd import EncryptedSGD
+from refimpl.collaboration.encrypted_statistics import EncryptedStatistics
 from refimpl.collaboration.indirect import FedAvg, FedSGD
 from refimpl.collaboration.peer_to_peer import Gossip
 from refimpl.collaboration.private_logistic import PrivateLogisticRegression
@@ -19,6 +21,8 @@ __all__ = [
     "AsynchronousSGD",
     "BrainTorrent",
     "Central",
+    "EncryptedSGD",
+    "EncryptedStatistics",
     "FedAvg",
     "FedSGD",
     "Gossip",

@@ -223,7 +223,7 @@ def train(
     """Train ``task`` over a server that sees updates and no examples.
 
     ``method``: ``FedAvg()`` (default), ``FedSGD()``, or
-    ``AsynchronousSGD``, ``SelectiveSGD``, ``WeightTransmission``.
+    ``AsynchronousSGD``, ``EncryptedSGD``, ``SelectiveSGD``, ``WeightTransmission``.
     ``aggregation``: how the server comes by the sum (default ``aggregation.Plain()``).
     ``privacy``, for ``FedAvg`` and ``FedSGD``; ``Run.epsilon`` says the price:
     ``RecordDP`` protects each record: participants train by DP-SGD;

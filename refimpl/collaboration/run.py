@@ -21,10 +21,14 @@ Approach = Literal["direct", "indirect", "peer-to-peer"]
 
 # approach: (what a method of it defines, the methods that do)
 RULES: dict[Approach, tuple[str, str]] = {
-    "direct": ("direct_roles", "Central(), PrivateLogisticRegression(), TwoServers()"),
+    "direct": (
+        "direct_roles",
+        "Central(), EncryptedStatistics(), PrivateLogisticRegression(), TwoServers()",
+    ),
     "indirect": (
         "server_roles",
-        "AsynchronousSGD(), FedAvg(), FedSGD(), SelectiveSGD(), WeightTransmission()",
+        "AsynchronousSGD(), EncryptedSGD(), FedAvg(), FedSGD(), SelectiveSGD(), "
+        "WeightTransmission()",
     ),
     "peer-to-peer": (
         "peer_roles",
