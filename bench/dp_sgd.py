@@ -48,7 +48,7 @@ def steps(kind: str, repeats: int = 15) -> list[Row]:
         work=f"DP-SGD: a step of the digits {kind}, batch {BATCH}",
         repeats=repeats,
         note="one thread; Opacus' noise is torch's seeded generator's, in doubles nowhere on a "
-        "grid; refimpl keeps the books of the MLP by hand and those of the CNN by autograd",
+        "grid; refimpl writes both passes by hand, the step without privacy takes autograd's",
     )
 
 

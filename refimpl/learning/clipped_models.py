@@ -1,7 +1,7 @@
 """Sums of clipped per-example gradients for the models of this book, as one flat vector.
 
-An MLP's books are kept by hand, like its gradients; a CNN becomes the same layers of ``torch.nn``;
-any other model goes through ``vmap``. See ``per_example`` for the method and its sources.
+An MLP's books are kept by hand, like its gradients, and so are a CNN's (``clipped_cnn``); any other
+model goes through ``vmap``. See ``per_example`` for the method and its sources.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from refimpl.learning import per_example
+from refimpl.learning import clipped_cnn, per_example
 from refimpl.learning.model import ACTIVATIONS, Model
 from refimpl.learning.models import CNN, MLP
 from refimpl.learning.parameters import flatten, unflatten
@@ -30,6 +30,9 @@ def clipped_gradients(
     if type(model) is MLP:
         layers = unflatten(parameters, model.shapes)
         return lambda x, targets: _mlp(model, layers, x, targets, clipping_norm)
+    if type(model) is CNN:
+        layers = unflatten(parameters, model.shapes)
+        return lambda x, targets: clipped_cnn.clipped_sum(model, layers, x, targets, clipping_norm)
     module = as_module(model, parameters)
 
     def clipped(x: Tensor, targets: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def clipped_stack(
     """
     layers = unflatten(parameters, model.shapes)
     *values, outputs = model.layer_values(layers, x)
-    errors = [_output_error(model, outputs, targets)]
+    errors = [model.output_errors(outputs, targets)]
     derivative = ACTIVATIONS[model.activation][1]
     for weight, value in zip(layers[2::2][::-1], values[:0:-1], strict=True):
         errors.append(torch.bmm(errors[-1], weight) * derivative(value))
@@ -72,13 +75,6 @@ def clipped_stack(
         weighted = error * c
         sums += [torch.bmm(weighted.transpose(1, 2), value).flatten(1), weighted.sum(1)]
     return torch.cat(sums, 1)
-
-
-def _output_error(model: MLP, outputs: Tensor, targets: Tensor) -> Tensor:
-    """∂loss_i/∂(what leaves the last layer)."""
-    if model.objective == "squared error":
-        return 2 * (outputs - targets)
-    return torch.softmax(outputs, -1) - targets
 
 
 def as_module(model: Model, parameters: Tensor) -> nn.Module:
@@ -152,7 +148,7 @@ def _mlp_books(
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         values.append(activate(torch.addmm(bias, values[-1], weight.T)))
     outputs = torch.addmm(biases[-1], values[-1], weights[-1].T)
-    errors = [_output_error(model, outputs, targets)]
+    errors = [model.output_errors(outputs, targets)]
     for weight, value in zip(weights[:0:-1], values[:0:-1], strict=True):
         errors.append(torch.mm(errors[-1], weight) * derivative(value))
     return values, errors[::-1]

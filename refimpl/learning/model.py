@@ -110,6 +110,12 @@ class Model(ABC):
             return ((outputs - targets) ** 2).sum(-1)
         return -(targets * torch.log_softmax(outputs, -1)).sum(-1)
 
+    def output_errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The gradient of each example's loss in its outputs: ``(..., outputs)``, as both."""
+        if self.objective == "squared error":
+            return 2 * (outputs - targets)
+        return torch.softmax(outputs, -1) - targets
+
     def add_gradients(
         self,
         into: Tensor,

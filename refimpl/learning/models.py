@@ -64,11 +64,7 @@ class MLP(Model):
         *values, outputs = self.layer_values(layers, x)
         _, derivative = ACTIVATIONS[self.activation]
         # error = ∂loss/∂z of a layer, from the last layer down to the first
-        if self.objective == "squared error":
-            error = 2 * (outputs - targets)
-        else:
-            error = torch.softmax(outputs, -1) - targets
-        errors = [error * weights.unsqueeze(-1)]
+        errors = [self.output_errors(outputs, targets) * weights.unsqueeze(-1)]
         for weight, value in zip(layers[2::2][::-1], values[1:][::-1], strict=True):
             errors.append(torch.bmm(errors[-1], weight) * derivative(value))
         # All errors are known before a weight changes: `into` may be `parameters` itself.

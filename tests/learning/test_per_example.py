@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from refimpl import learning
-from refimpl.learning import clipped_models, per_example
+from refimpl.learning import clipped_cnn, clipped_models, per_example
 
 CLASSES = 3
 
@@ -202,8 +202,59 @@ def test_the_mlp_by_hand_is_its_twin_of_torch_nn(hidden, activation, objective):
     check_model(model)
 
 
-def test_the_cnn_is_its_twin_of_torch_nn():
-    check_model(learning.cnn((2, 5, 7), (3, 4), CLASSES, activation="tanh"))
+@pytest.mark.parametrize("limit", [2**24, 400, 1])
+@pytest.mark.parametrize(
+    ("image", "channels", "activation", "objective"),
+    [
+        ((2, 5, 7), (3, 4), "tanh", "cross-entropy"),  # odd sides
+        ((1, 8, 8), (8, 16), "relu", "cross-entropy"),  # gradients at first, then pairs of places
+        ((3, 4, 4), (), "relu", "cross-entropy"),  # no convolution
+        ((1, 1, 6), (2, 3, 5), "sigmoid", "squared error"),
+    ],
+)
+def test_the_cnn_by_hand_is_its_twin_of_torch_nn(
+    image, channels, activation, objective, limit, monkeypatch
+):
+    monkeypatch.setattr(per_example, "LIMIT", limit)
+    outputs = 1 if objective == "squared error" else CLASSES
+    check_model(learning.cnn(image, channels, outputs, activation=activation, objective=objective))
+
+
+def test_both_forms_of_the_norm_agree_and_the_cheaper_one_is_taken(monkeypatch):
+    """‖EᵀA‖² + ‖Σ E‖² by hand, for many places and for few."""
+    generator = torch.Generator().manual_seed(1)
+    products = []
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda a, b: products.append(a.shape) or bmm(a, b))
+    for places, shape in ((2, (5, 2, 9)), (30, (5, 8, 30))):
+        entered = torch.randn(5, places, 9, generator=generator, dtype=torch.float64)
+        error = torch.randn(5, places, 8, generator=generator, dtype=torch.float64)
+        found = clipped_cnn._squared_norms(entered, error)
+        gradients = torch.einsum("npo,npi->noi", error, entered)
+        expected = gradients.square().sum((1, 2)) + error.sum(1).square().sum(1)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        assert products[-1] == shape
+
+
+def test_the_cnn_by_hand_equals_vmap_in_single_precision():
+    task = learning.digits(1, seed=0, model="cnn")
+    (data,) = task.data.values()
+    weights, x = torch.from_numpy(task.initial_parameters()), torch.from_numpy(data.x[:64].copy())
+    targets = task.model.targets(data.y[:64])
+    found = clipped_models.clipped_gradients(task.model, weights, clipping_norm=1.0)(x, targets)
+    module = clipped_models.as_module(task.model, weights)
+    expected = per_example.by_vmap(module, x, targets, task.model.losses, clipping_norm=1.0)
+    expected = torch.cat([part.flatten() for part in expected])
+    assert (found - expected).abs().max() <= 1e-6 * expected.norm()
+
+
+def test_an_infinite_gradient_of_the_cnn_is_an_error():
+    model = learning.cnn((1, 4, 4), (2,), CLASSES)
+    x = torch.zeros(3, 16)
+    x[1, 2] = math.inf
+    clipped = clipped_models.clipped_gradients(model, torch.ones(model.size), clipping_norm=1.0)
+    with pytest.raises(FloatingPointError, match="must be finite"):
+        clipped(x, model.targets(np.zeros(3, int)))
 
 
 class Doubled(learning.MLP):
