@@ -97,7 +97,9 @@ class ThresholdLattice:
             )
         self._parameters(group, bytes(16))
 
-    async def contribute(self, link: Link, vector: np.ndarray, group: Group, keys: Keys) -> None:
+    async def contribute(
+        self, link: Link, vector: np.ndarray, group: Group, credentials: Keys
+    ) -> None:
         """A contributor's role: ``vector``, floats in [-bound, bound] of shape (length,).
 
         Raises ``ValueError`` for a NaN, a value over the bound or more values than ``length``, and
@@ -107,19 +109,19 @@ class ThresholdLattice:
         self.encoding(group).encode(check_vector(vector, owner=link.name))
         whole("the length of the vector", len(vector), 0, self.length, remedy="raise length")
         here = link.in_round(group.round)
-        public, share = await self._key(here, group, keys)
-        ciphertext = public.encrypt(vector, keys.rng)
+        public, share = await self._key(here, group, credentials)
+        ciphertext = public.encrypt(vector, credentials.rng)
         await here.send(group.collector, "ciphertext", ciphertext.to_bytes())
         total = await encrypted.receive_sum(here, group, public, len(vector))
         if total is None or share is None:
             raise MalformedMessage(
                 f"{group.collector!r} must send a sum to decrypt", [group.collector]
             )
-        part = share.partial_decrypt(public, total, keys.rng)
+        part = share.partial_decrypt(public, total, credentials.rng)
         await here.send(group.collector, "decryption", part.to_bytes())
 
     async def collect(
-        self, link: Link, group: Group, keys: Keys
+        self, link: Link, group: Group, credentials: Keys
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """The collector's role: the float64 sum, and the names of the contributors.
 
@@ -128,7 +130,7 @@ class ThresholdLattice:
         """
         self.check(group)
         here = link.in_round(group.round)
-        public = await self._collected_key(here, group, keys)
+        public = await self._collected_key(here, group, credentials)
         total, who = await encrypted.gather_ciphertexts(here, group, public)
         answers = await encrypted.decryptions(here, group, who, total, len(who))
         parts = [
