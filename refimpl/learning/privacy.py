@@ -8,7 +8,8 @@ sum, and the sum is divided by a public number of clients:
 
 Source: McMahan, Ramage, Talwar and Zhang, ICLR 2018, algorithm 1 (here all clients take part in
 each round, with equal weights). Neighbours: all examples of one client are there, or its update is
-zero. Whoever sees all models learns of any one client no more than ``epsilon`` says.
+zero. Whoever sees all models learns of any one client no more than ``epsilon`` says. A client that
+takes part with other examples, one fewer say, moves a sum by 2 S: half the noise multiplier.
 
 - ``CentralGaussian``: the collector adds the noise. It is trusted: it sees the sum without noise,
   and under ``aggregation.Plain`` each update.
