@@ -28,7 +28,7 @@ PARTICIPANTS, LENGTHS = 10, (1_000, 10_000, 100_000, 1_000_000)
 
 PROTOCOLS: dict[str, Callable[[], Aggregation]] = {
     "plain": Plain,
-    "additive": lambda: SecretSharing(bound=1.0),
+    "additive": lambda: SecretSharing(bound=1.0, bits=16),
     "secure aggregation": SecureAggregation,
     "Paillier": lambda: Paillier(bound=1.0),
     "lattice": lambda: Lattice(bound=1.0),
