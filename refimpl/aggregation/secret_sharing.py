@@ -79,6 +79,10 @@ class SecretSharing:
         """The encoding of one contributor's value in ``group``."""
         return FixedPoint(self.bound, self.bits, len(group.contributors))
 
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector."""
+        return len(group.contributors) - 2 if self.threshold is None else self.threshold - 1
+
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or an ``at_least`` out of reach."""
         check_protected(group, self.threshold or 1)

@@ -204,7 +204,7 @@ class SecureAggregation(Masked):
         threshold = 2 * n // 3 + 1 if self.threshold is None else int(self.threshold)
         if not 2 <= threshold <= n:
             raise ValueError(f"threshold must be between 2 and contributors={n}, got {threshold}")
-        tolerated = 2 * threshold - n - 1 if self._signs else threshold - 1
+        tolerated = self._tolerated(n, threshold)
         if tolerated < (self.colluders or 0):
             active = f"2 * threshold > contributors={n} + colluders"
             raise ValueError(
@@ -214,6 +214,17 @@ class SecureAggregation(Masked):
                 f"{self._least(n)}"
             )
         return Plan(n - 1, threshold, threshold, complete=True)
+
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector."""
+        n = len(group.contributors)
+        if self.colluders is not None:
+            return int(self.colluders)
+        return self._tolerated(n, self.plan(n).threshold)
+
+    def _tolerated(self, n: int, threshold: int) -> int:
+        """The most colluders that the threshold withstands."""
+        return 2 * threshold - n - 1 if self._signs else threshold - 1
 
     def _least(self, n: int) -> int:
         """The least threshold that withstands the colluders."""

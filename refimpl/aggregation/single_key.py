@@ -75,6 +75,10 @@ class SingleKey:
         """The encoding of one contributor's value in ``group``."""
         return FixedPoint(self.bound, self.bits, len(group.contributors))
 
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector: each has the key."""
+        return 0
+
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or a collector with the key."""
         check_protected(group)

@@ -92,6 +92,10 @@ class ThresholdPaillier:
         """The encoding of one contributor's value in ``group``."""
         return FixedPoint(self.bound, self.bits, len(group.contributors))
 
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector."""
+        return self.threshold - 1
+
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or than the threshold."""
         check_protected(group, self.threshold)

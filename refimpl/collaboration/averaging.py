@@ -103,12 +103,14 @@ class PrivateAverage:
 def terms_of(task: Task, aggregation: Aggregation, group: Group, rounds: int) -> Terms:
     """The public terms of a run in which ``group`` sums in each round."""
     encoding_of = getattr(aggregation, "encoding", None)  # Plain has none
+    withstood_of = getattr(aggregation, "withstood", None)
     return Terms(
         clients=len(group.contributors),
         least=group.needed,
         size=task.model.size,
         rounds=whole("rounds", rounds, 1),
         encoding=encoding_of(group) if encoding_of else None,
+        withstood=withstood_of(group) if withstood_of else None,
     )
 
 

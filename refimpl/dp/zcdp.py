@@ -41,9 +41,31 @@ def delta(rho: float, epsilon: float) -> float:
     return math.exp(max(-700.0, min(0.0, float(best.fun)) + 1e-12))
 
 
-def epsilon(rho: float, delta: float) -> float:
-    """The least epsilon at this delta: the inverse of ``delta``, order by order."""
+def epsilon(rho: float, delta: float, *, failure: float = 0.0) -> float:
+    """The least epsilon at this delta: the inverse of ``delta``, order by order.
+
+    ``failure``: the chance, at most, that a run does other than the mechanism that rho is of. It
+    can come true for either neighbour, so delta must also hold (1 + e^epsilon) failure:
+    P(S) <= M(S) + failure <= e^epsilon M'(S) + d + failure, and M'(S) <= P'(S) + failure.
+    """
     _check("rho", rho)
+    found = _least(rho, delta)
+    for _ in range(1000):
+        left = delta - (1 + math.exp(min(found, 700.0))) * failure
+        if failure and not left > 0:
+            break
+        needed = _least(rho, left)
+        if needed <= found:
+            return found
+        found = needed * (1 + 1e-9)
+    raise ValueError(
+        f"delta must be above (1 + e^epsilon) failure, got {delta:g} with failure={failure:.2g}: "
+        "take a larger delta, or make failures rarer (of an overflow: raise the bound)"
+    )
+
+
+def _least(rho: float, delta: float) -> float:
+    """The least epsilon of rho-zCDP at this delta."""
     if not 0 < delta < 1:
         raise ValueError(f"delta must be between 0 and 1, both excluded, got {delta!r}")
 
@@ -62,15 +84,12 @@ def rho(epsilon: float, delta: float) -> float:
     if not 0 < delta < 1:
         raise ValueError(f"delta must be between 0 and 1, both excluded, got {delta!r}")
     low, high = 0.0, epsilon + 1.0
-    while _epsilon(high, delta) <= epsilon:
+    while _least(high, delta) <= epsilon:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _epsilon(middle, delta) <= epsilon else (low, middle)
+        low, high = (middle, high) if _least(middle, delta) <= epsilon else (low, middle)
     return low
-
-
-_epsilon = epsilon  # the function, where an argument has its name
 
 
 def _check(name: str, value: float) -> None:

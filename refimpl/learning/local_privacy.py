@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refimpl.arithmetic import randomness
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.dp import mechanisms, randomized_response
 from refimpl.learning.model import Model
+from refimpl.learning.noise import noise_of
 from refimpl.learning.task import Examples
 
 
@@ -65,9 +65,7 @@ class LocalDP:
 
     def generator(self, party: str) -> CryptoGenerator:
         """Where the noise of one party comes from; no two share one."""
-        if self.seed is None:
-            return randomness.secure()
-        return randomness.seeded(self.seed, f"noise of {party}")
+        return noise_of(party, self.seed)
 
     def randomise(
         self, examples: Examples, model: Model, rng: CryptoGenerator | None = None

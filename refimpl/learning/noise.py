@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refimpl.arithmetic.randomness import CryptoGenerator, resolve
+from refimpl.arithmetic.randomness import CryptoGenerator, resolve, secure, seeded
 from refimpl.dp import mechanisms
 
 Noise = CryptoGenerator | torch.Generator | None
 SLACK = 2.0**-12  # of the sensitivity, for rounding in the sum: an estimate, no proof
 _AHEAD = 2**16  # numbers
+
+
+def noise_of(party: str, seed: int | None) -> CryptoGenerator:
+    """Where the noise of one party comes from; no two share one. A seed PROTECTS NOBODY."""
+    return secure() if seed is None else seeded(seed, f"noise of {party}")
 
 
 class GaussianNoise:

@@ -29,11 +29,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import randomness
 from refimpl.arithmetic.checks import whole
 from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.dp import accounting, clipping, mechanisms, zcdp
+from refimpl.learning.noise import noise_of
 
 Vector = NDArray[np.floating]
 
@@ -41,7 +41,8 @@ Vector = NDArray[np.floating]
 @dataclass(frozen=True)
 class Terms:
     """What everybody knows of a run: ``clients``; ``least`` of them are in each sum; ``size`` of a
-    vector; ``rounds``; ``encoding``, the fixed point of the aggregation, or None if it has none.
+    vector; ``rounds``; ``encoding``, the fixed point of the aggregation, or None if it has none;
+    ``withstood``, how many clients may work with the collector, or None if it does not say.
     """
 
     clients: int
@@ -49,6 +50,7 @@ class Terms:
     size: int
     rounds: int
     encoding: FixedPoint | None = None
+    withstood: int | None = None
 
 
 class Privacy(Protocol):
@@ -89,9 +91,11 @@ class _ClientLevel:
 
     def generator(self, party: str) -> CryptoGenerator:
         """Where the noise of one party comes from; no two share one."""
-        if self.seed is None:
-            return randomness.secure()
-        return randomness.seeded(self.seed, f"noise of {party}")
+        return noise_of(party, self.seed)
+
+    def release(self, total: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
+        """The sum as it is: it has its noise."""
+        return total
 
     def epsilon(self, delta: float, terms: Terms) -> float:
         """Rounds of the Gaussian mechanism on all clients: no sampling, no amplification."""
@@ -156,10 +160,6 @@ class LocalGaussian(_ClientLevel):
         noisy = mechanisms.gaussian(clipped, sensitivity=self.clipping_norm, sigma=sigma, rng=rng)
         return noisy.astype(clipped.dtype)  # rounding what is private keeps it so
 
-    def release(self, total: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
-        """The sum as it is: it has its noise."""
-        return total
-
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedGaussian(_ClientLevel):
@@ -175,7 +175,7 @@ class DistributedGaussian(_ClientLevel):
     Source: Kairouz, Liu and Steinke, ICML 2021, algorithm 1 and theorem 1, with beta = e^(-1/2),
     without their rotation and their wrapping: a value with its noise that exceeds the encoding's
     bound is an error, whose chance, ``overflow_chance``, must stay below ``failure`` for the whole
-    run and is taken from delta.
+    run; (1 + e^epsilon) times it is taken from delta.
 
     Adversary: the collector and c clients, who pool all they see. Needs an aggregation that
     reveals sums of at least t clients only, against those same parties.
@@ -201,6 +201,11 @@ class DistributedGaussian(_ClientLevel):
             raise ValueError(
                 f"colluders must be fewer than the least={terms.least} clients of a sum, "
                 f"got {self.colluders}"
+            )
+        if terms.withstood is not None and self.colluders > terms.withstood:
+            raise ValueError(
+                f"colluders must be at most {terms.withstood}, all that the aggregation "
+                f"withstands, got {self.colluders}"
             )
         sigma = self.sigma(terms)
         if sigma < 1:
@@ -250,25 +255,16 @@ class DistributedGaussian(_ClientLevel):
         noise = mechanisms.discrete_gaussian(terms.size, sigma=self.sigma(terms), rng=rng)
         return (rounded + noise) * unit
 
-    def release(self, total: Vector, terms: Terms, rng: CryptoGenerator) -> Vector:
-        """The sum as it is: it has its noise."""
-        return total
-
     def epsilon(self, delta: float, terms: Terms) -> float:
-        """By zero-concentrated DP, from delta less ``overflow_chance``.
+        """By zero-concentrated DP; an overflow is a failure that delta has to hold, see ``zcdp``.
 
         rho = rounds · (Δ / sigma + tau sqrt(d))² / 2 (theorem 1, the bound that holds always).
         """
-        left = delta - self.overflow_chance(terms)
-        if not left > 0:
-            raise ValueError(
-                f"delta must be above the chance of an overflow, "
-                f"{self.overflow_chance(terms):.2g}, got {delta:g}: raise the bound"
-            )
         own, honest = self.sigma(terms), self._honest(terms)
         step = self.sensitivity(terms) / (own * math.sqrt(honest))
         step += sum_distance(own, honest) * math.sqrt(terms.size)
-        return zcdp.epsilon(terms.rounds * step**2 / 2, left)
+        rho = terms.rounds * step**2 / 2
+        return zcdp.epsilon(rho, delta, failure=self.overflow_chance(terms))
 
     def _honest(self, terms: Terms) -> int:
         return terms.least - self.colluders

@@ -23,10 +23,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from refimpl.arithmetic import randomness
 from refimpl.arithmetic.checks import whole
 from refimpl.arithmetic.randomness import CryptoGenerator
 from refimpl.learning.dp_sgd import DPSGD
+from refimpl.learning.noise import noise_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,7 @@ class RecordDP:
 
     def generator(self, party: str) -> CryptoGenerator:
         """Where batches and noise of one party come from; no two share one."""
-        if self.seed is None:
-            return randomness.secure()
-        return randomness.seeded(self.seed, f"noise of {party}")
+        return noise_of(party, self.seed)
 
     def sgd(
         self, examples: int, *, learning_rate: float, batch_size: int | None, epochs: int | None

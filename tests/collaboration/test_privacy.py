@@ -175,3 +175,26 @@ def test_local_privacy_goes_with_uploads_alone():
     chosen = LocalDP(epsilon_features=1.0, epsilon_label=1.0)
     with pytest.raises(ValueError, match="must come with Central"):
         direct.train(TASK, method=TwoServers(), privacy=chosen)
+
+
+@pytest.mark.parametrize(
+    ("protected", "withstood"),
+    [
+        (aggregation.Lattice(), 0),  # whoever contributes has the key
+        (aggregation.Paillier(), 0),
+        (aggregation.ThresholdPaillier(threshold=3), 2),
+        (aggregation.SecretSharing(threshold=3), 2),
+        (aggregation.SecretSharing(), 3),
+        (aggregation.SecureAggregation(threshold=4), 3),
+        (aggregation.SecureAggregation(threshold=4, adversary="active"), 2),
+        (aggregation.SecureAggregation(threshold=4, colluders=1), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_more_colluders_than_the_aggregation_withstands(protected, withstood):
+    """One more could see a single contribution, which has only its part of the noise."""
+    group = aggregation.Group("server", TASK.participants, 0)
+    assert protected.withstood(group) == withstood
+    chosen = DistributedGaussian(clipping_norm=0.2, colluders=withstood + 1)
+    with pytest.raises(ValueError, match=f"colluders must be at most {withstood}, all that"):
+        indirect.train(TASK, privacy=chosen, aggregation=protected)

@@ -1,5 +1,7 @@
 """zCDP: known answers, the formula minimised at 30 digits, inverses, and the truth underneath."""
 
+import math
+
 import mpmath
 import pytest
 from hypothesis import given, settings
@@ -48,6 +50,21 @@ def test_three_functions_are_inverse_to_each_other(log_rho, log_delta):
 def test_it_is_never_below_the_truth(sigma, delta):
     epsilon = zcdp.epsilon(zcdp.gaussian(noise_multiplier=sigma), delta)
     assert oracles.gaussian_delta(1 / sigma, epsilon) <= delta
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(-4, 1), st.floats(-12, -2), st.floats(-18, -4))
+def test_failures_of_both_neighbours_are_in_delta(log_rho, log_delta, log_failure):
+    rho, delta, failure = 10**log_rho, 10**log_delta, 10**log_failure
+    try:
+        epsilon = zcdp.epsilon(rho, delta, failure=failure)
+    except ValueError as error:
+        assert "make failures rarer" in str(error)
+        assert zcdp.epsilon(rho, delta / 4) > math.log(delta / failure / 4)  # no slack was left
+        return
+    spent = zcdp.delta(rho, epsilon) if epsilon else 0.0
+    assert spent * (1 - 1e-9) + (1 + math.exp(epsilon)) * failure <= delta
+    assert epsilon >= zcdp.epsilon(rho, delta)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("nan"), float("inf")])

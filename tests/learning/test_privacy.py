@@ -1,6 +1,7 @@
 """Client-level privacy: clipping, noise in one place or in parts, and what it costs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 
 from refimpl.arithmetic import randomness
 from refimpl.arithmetic.fixed_point import FixedPoint
+from refimpl.dp import zcdp
 from refimpl.learning import privacy
 from refimpl.learning.privacy import CentralGaussian, DistributedGaussian, LocalGaussian, Terms
 
@@ -144,8 +146,29 @@ def test_overflow_is_bounded_by_the_tail_of_the_noise():
     assert exact <= chosen.overflow_chance(terms) <= 20 * exact
     with pytest.raises(ValueError, match="raise the bound"):
         chosen.check(terms)
-    with pytest.raises(ValueError, match="delta must be above the chance of an overflow"):
+    with pytest.raises(ValueError, match="raise the bound"):
         chosen.epsilon(1e-30, terms)
+
+
+def test_an_overflow_costs_delta_for_both_neighbours(monkeypatch):
+    """Catches a chance that is taken from delta once: at epsilon 8 it counts 3000 times."""
+    monkeypatch.setattr(DistributedGaussian, "overflow_chance", lambda self, terms: 5e-10)
+    fine = Terms(10, 10, 500, 20, FixedPoint(bound=8.0, bits=24, summands=10))
+    chosen = DistributedGaussian(noise_multiplier=2.85, clipping_norm=0.5)
+    rho = 20 * (chosen.sensitivity(fine) / chosen.sigma(fine)) ** 2 / 10 / 2
+    found = chosen.epsilon(1e-5, fine)
+    assert zcdp.delta(rho, found) + (1 + math.exp(found)) * 5e-10 <= 1e-5
+    once = zcdp.epsilon(rho, 1e-5 - 5e-10)
+    assert once < found < once + 0.5
+    assert zcdp.delta(rho, once) + (1 + math.exp(once)) * 5e-10 > 1.1e-5
+
+
+def test_colluders_beyond_those_of_the_aggregation_are_refused():
+    """They would see single contributions, each with a part of the noise only."""
+    chosen = DistributedGaussian(clipping_norm=0.5, colluders=2)
+    chosen.check(replace(TERMS, withstood=2))
+    with pytest.raises(ValueError, match="at most 1, all that the aggregation"):
+        chosen.check(replace(TERMS, withstood=1))
 
 
 def test_generators_differ_by_party_and_are_secret_without_a_seed():
