@@ -50,7 +50,14 @@ def entries() -> tuple[Entry, ...]:
 
 def _direct() -> Iterable[Entry]:
     from refimpl import learning
-    from refimpl.collaboration import Central, PrivateLogisticRegression, direct, two_servers
+    from refimpl.aggregation import Paillier
+    from refimpl.collaboration import (
+        Central,
+        EncryptedStatistics,
+        PrivateLogisticRegression,
+        direct,
+        two_servers,
+    )
 
     def plain(task: "Task", **options: Any) -> "Run":
         return direct.train(task, method=Central(learning_rate=learning_rate(task)), **options)
@@ -58,6 +65,11 @@ def _direct() -> Iterable[Entry]:
     def on_shares(task: "Task", **options: Any) -> "Run":
         options["rounds"] = 1  # it has no more to do
         method = two_servers.TwoServers()
+        return direct.train(two_servers.linear(task), method=method, **options)
+
+    def on_ciphertexts(task: "Task", **options: Any) -> "Run":
+        options["rounds"] = 1  # it has no more to do
+        method = EncryptedStatistics(aggregation=Paillier())
         return direct.train(two_servers.linear(task), method=method, **options)
 
     def dp_sgd(task: "Task", *, seed: int, **options: Any) -> "Run":
@@ -81,6 +93,7 @@ def _direct() -> Iterable[Entry]:
 
     yield Entry("direct", "none", "central SGD", plain)
     yield Entry("direct", "two servers", "least squares", on_shares)
+    yield Entry("direct", "Paillier", "least squares", on_ciphertexts)
     yield Entry("direct", "DP-SGD", "central SGD", dp_sgd, "record")
     yield Entry("direct", "noisy loss", "linear", objective, "record", CLASSES)
     yield Entry("direct", "noisy uploads", "central SGD", uploads, "record", CLASSES)
@@ -88,7 +101,13 @@ def _direct() -> Iterable[Entry]:
 
 def _indirect() -> Iterable[Entry]:
     from refimpl import learning
-    from refimpl.aggregation import SecretSharing, SecureAggregation
+    from refimpl.aggregation import (
+        Lattice,
+        Paillier,
+        SecretSharing,
+        SecureAggregation,
+        ThresholdLattice,
+    )
     from refimpl.collaboration import FedAvg, indirect
 
     def plain(task: "Task", *, privacy: Any = None, **options: Any) -> "Run":
@@ -109,6 +128,10 @@ def _indirect() -> Iterable[Entry]:
     yield Entry("indirect", "none", "FedAvg", plain)
     yield Entry("indirect", "shares", "FedAvg", partial(plain, aggregation=shares))
     yield Entry("indirect", "masks", "FedAvg", partial(plain, aggregation=masks))
+    yield Entry("indirect", "Paillier", "FedAvg", partial(plain, aggregation=Paillier()))
+    yield Entry("indirect", "lattice", "FedAvg", partial(plain, aggregation=Lattice()))
+    no_holder = partial(plain, aggregation=ThresholdLattice())
+    yield Entry("indirect", "threshold lattice", "FedAvg", no_holder)
     yield Entry("indirect", "DP-SGD", "FedAvg", dp_sgd, "record")
     yield Entry("indirect", "server noise", "FedAvg", noisy, "participant")
     yield Entry("indirect", "masks, noise", "FedAvg", masked, "participant")
@@ -116,7 +139,7 @@ def _indirect() -> Iterable[Entry]:
 
 def _peer_to_peer() -> Iterable[Entry]:
     from refimpl import learning
-    from refimpl.aggregation import SecretSharing, SecureAggregation
+    from refimpl.aggregation import SecretSharing, SecureAggregation, ThresholdLattice
     from refimpl.collaboration import Gossip, peer_to_peer
 
     def plain(task: "Task", **options: Any) -> "Run":
@@ -136,6 +159,8 @@ def _peer_to_peer() -> Iterable[Entry]:
     yield Entry("peer-to-peer", "none", "gossip", plain)
     yield Entry("peer-to-peer", "shares", "gossip", partial(plain, aggregation=shares))
     yield Entry("peer-to-peer", "masks", "gossip", partial(plain, aggregation=masks))
+    no_holder = partial(plain, aggregation=ThresholdLattice())
+    yield Entry("peer-to-peer", "threshold lattice", "gossip", no_holder)
     yield Entry("peer-to-peer", "DP-SGD", "gossip", dp_sgd, "record")
     yield Entry("peer-to-peer", "own noise", "gossip", own_noise, "participant")
 

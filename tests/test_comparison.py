@@ -5,9 +5,17 @@ from functools import partial
 import pytest
 
 from refimpl import comparison, learning
-from refimpl.aggregation import SecretSharing, SecureAggregation
+from refimpl.aggregation import (
+    Lattice,
+    Paillier,
+    SecretSharing,
+    SecureAggregation,
+    ThresholdLattice,
+)
+from refimpl.arithmetic import randomness
 from refimpl.collaboration import (
     Central,
+    EncryptedStatistics,
     FedAvg,
     Gossip,
     PrivateLogisticRegression,
@@ -17,6 +25,7 @@ from refimpl.collaboration import (
     peer_to_peer,
     two_servers,
 )
+from refimpl.he import paillier
 from refimpl.learning import (
     CentralGaussian,
     DistributedGaussian,
@@ -27,6 +36,17 @@ from refimpl.learning import (
 from refimpl.network import topology
 from refimpl.notebook import measured
 from tests.collaboration.oracles import toy
+from tests.he.keys import SAFE_PRIMES_OF_1024_BITS as PRIMES
+
+
+@pytest.fixture(autouse=True)
+def a_known_paillier_key(monkeypatch):
+    """Drawing a key, and its table of noise, takes longer than all else; no number depends on it."""
+
+    def keypair(bits, encoding, noise, rng):
+        return paillier.keypair_of(*PRIMES, encoding, noise=noise, rng=randomness.seeded(0))
+
+    monkeypatch.setattr(paillier, "generate_keypair", keypair)
 
 
 def rows():
@@ -57,12 +77,20 @@ def rows():
     return {
         ("direct", "none"): (direct.train, Central(), {}),
         ("direct", "two servers"): (direct.train, TwoServers(), once),
+        ("direct", "Paillier"): (direct.train, EncryptedStatistics(aggregation=Paillier()), once),
         ("direct", "DP-SGD"): (direct.train, large, {"privacy": pooled}),
         ("direct", "noisy loss"): (direct.train, logistic, once),
         ("direct", "noisy uploads"): (direct.train, uploads, {"privacy": noisy}),
         ("indirect", "none"): (indirect.train, FedAvg(), {}),
         ("indirect", "shares"): (indirect.train, FedAvg(), {"aggregation": shared}),
         ("indirect", "masks"): (indirect.train, FedAvg(), {"aggregation": masked}),
+        ("indirect", "Paillier"): (indirect.train, FedAvg(), {"aggregation": Paillier()}),
+        ("indirect", "lattice"): (indirect.train, FedAvg(), {"aggregation": Lattice()}),
+        ("indirect", "threshold lattice"): (
+            indirect.train,
+            FedAvg(),
+            {"aggregation": ThresholdLattice()},
+        ),
         ("indirect", "DP-SGD"): (indirect.train, steps, {"privacy": records}),
         ("indirect", "server noise"): (indirect.train, FedAvg(), {"privacy": central}),
         ("indirect", "masks, noise"): (
@@ -73,6 +101,11 @@ def rows():
         ("peer-to-peer", "none"): (peer_to_peer.train, Gossip(**gossip), {}),
         ("peer-to-peer", "shares"): (peer_to_peer.train, Gossip(**gossip), {"aggregation": shared}),
         ("peer-to-peer", "masks"): (peer_to_peer.train, Gossip(**gossip), {"aggregation": masked}),
+        ("peer-to-peer", "threshold lattice"): (
+            peer_to_peer.train,
+            Gossip(**gossip),
+            {"aggregation": ThresholdLattice()},
+        ),
         ("peer-to-peer", "DP-SGD"): (
             peer_to_peer.train,
             Gossip(**gossip, **one_pass),
@@ -126,14 +159,14 @@ def test_a_row_for_each_topology_with_what_its_runs_measured():
             with pytest.raises(ValueError, match="no epsilon holds"):
                 runs[0].epsilon(1e-5)
     assert table["method"].tolist() == [
-        *("central SGD", "least squares", "central SGD", "linear", "central SGD"),
-        *("FedAvg",) * 6,
-        *("gossip",) * 5,
+        *("central SGD", "least squares", "least squares", "central SGD", "linear", "central SGD"),
+        *("FedAvg",) * 9,
+        *("gossip",) * 6,
     ]
     assert table["protects"].tolist() == [
-        *("", "", "record", "record", "record"),
-        *("", "", "", "record", "participant", "participant"),
-        *("", "", "", "record", "participant"),
+        *("", "", "", "record", "record", "record"),
+        *("", "", "", "", "", "", "record", "participant", "participant"),
+        *("", "", "", "", "record", "participant"),
     ]
 
 
@@ -144,7 +177,7 @@ def test_no_row_diverges_on_any_data_set():
     )
     plain = table[table["protects"] == ""]
     assert plain["accuracy"].min() > 0.3  # R²; least squares in one place reaches 0.44
-    assert len(plain) == 8
+    assert len(plain) == 13
     private = table[table["protects"] != ""]["accuracy"]
     assert private.drop("own noise", level=1).min() > 0
     assert math.isfinite(private.loc["peer-to-peer", "own noise"])  # noise alone, on ten
