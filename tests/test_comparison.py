@@ -41,7 +41,7 @@ from tests.he.keys import SAFE_PRIMES_OF_1024_BITS as PRIMES
 
 @pytest.fixture(autouse=True)
 def a_known_paillier_key(monkeypatch):
-    """Drawing a key, and its table of noise, takes longer than all else; no number depends on it."""
+    """A key and its table of noise take longest to make; no number depends on them."""
 
     def keypair(bits, encoding, noise, rng):
         return paillier.keypair_of(*PRIMES, encoding, noise=noise, rng=randomness.seeded(0))
