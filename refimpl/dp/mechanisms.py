@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from refimpl.arithmetic.checks import whole
-from refimpl.arithmetic.randomness import CryptoGenerator
+from refimpl.arithmetic.randomness import CryptoGenerator, Shape
 from refimpl.dp import checks, discrete
 from refimpl.dp.calibration import gaussian_delta, gaussian_sigma
 from refimpl.dp.discrete import discrete_gaussian, discrete_laplace
@@ -53,6 +53,7 @@ __all__ = [
     "gaussian",
     "gaussian_delta",
     "gaussian_sigma",
+    "gaussian_units",
     "geometric",
     "laplace",
     "report_noisy_max",
@@ -107,9 +108,27 @@ def gaussian(
     if sigma is None:
         assert epsilon is not None and delta is not None  # for the type checker
         sigma = gaussian_sigma(epsilon, delta, sensitivity=sensitivity)
-    width, enlarged = checks.exact("sigma", sigma), 1 + _spread(array.size, 2) * step / distance
-    noise = discrete.rounded_gaussian(array.shape, sigma=width / step * enlarged, rng=rng)
+    noise = gaussian_units(
+        array.shape, sensitivity=distance, sigma=sigma, grid=float(step), rng=rng
+    )
     return _release(array, step, noise)
+
+
+def gaussian_units(
+    shape: Shape,
+    *,
+    sensitivity: float | Fraction,
+    sigma: float,
+    grid: float,
+    rng: CryptoGenerator | None = None,
+) -> NDArray[np.int64]:
+    """The noise of ``gaussian`` for an answer of this shape, in units of ``grid``: it fits any
+    answer, so it may be drawn beforehand. Each draw is for one answer only.
+    """
+    size, step = math.prod((shape,) if isinstance(shape, int) else shape), Fraction(grid)
+    enlarged = 1 + _spread(size, 2) * step / checks.sensitivity(sensitivity)
+    width = checks.exact("sigma", sigma) / step * enlarged
+    return discrete.rounded_gaussian(shape, sigma=width, rng=rng)
 
 
 def geometric(

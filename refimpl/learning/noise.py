@@ -57,12 +57,12 @@ class GaussianNoise:
             return total + sigma * torch.empty_like(total).normal_(generator=self.rng)
         if not self._drawn:
             self._drawn = [*self._draw(sigma, self.rng)]
-        on_grid = np.rint(total.cpu().numpy() / self.grid) * self.grid
-        return torch.from_numpy(on_grid + self._drawn.pop()).to(total)
+        units = np.rint(total.cpu().numpy() / self.grid) + self._drawn.pop()
+        return torch.from_numpy(units * self.grid).to(total)
 
     def _draw(self, sigma: float, rng: CryptoGenerator) -> np.ndarray:
-        """Multiples of the grid, a row for each release to come."""
-        zeros = np.zeros((self.rows, self.size))
-        return mechanisms.gaussian(
-            zeros, sensitivity=self.sensitivity, sigma=sigma, grid=self.grid, rng=rng
+        """In units of the grid, a row for each release to come."""
+        shape = self.rows, self.size
+        return mechanisms.gaussian_units(
+            shape, sensitivity=self.sensitivity, sigma=sigma, grid=self.grid, rng=rng
         )

@@ -301,3 +301,13 @@ def test_geometric_takes_integers():
         ValueError, match=r"sensitivity must be a whole number of at least 1, got 0\.5"
     ):
         mechanisms.geometric(1, sensitivity=0.5, epsilon=1.0)
+
+
+def test_noise_drawn_beforehand_is_the_noise_of_the_release():
+    value, options = np.linspace(-3, 3, 7), {"sensitivity": 1.5, "sigma": 0.7}
+    grid = mechanisms.default_grid(1.5, size=7, order=2)
+    released = mechanisms.gaussian(value, rng=randomness.seeded(5), **options)
+    units = mechanisms.gaussian_units((7,), grid=grid, rng=randomness.seeded(5), **options)
+    np.testing.assert_array_equal(released, (np.rint(value / grid) + units) * grid)
+    with pytest.raises(ValueError, match="sigma must be a finite number above 0"):
+        mechanisms.gaussian_units(7, sensitivity=1.5, sigma=0.0, grid=grid)

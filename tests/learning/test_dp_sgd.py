@@ -14,9 +14,10 @@ from torch import nn
 
 from refimpl import learning
 from refimpl.arithmetic import randomness
-from refimpl.dp import accounting
+from refimpl.dp import accounting, mechanisms
 from refimpl.learning import dp_sgd
 from refimpl.learning.dp_sgd import DPSGD
+from refimpl.learning.noise import SLACK, GaussianNoise
 
 TASK = learning.digits(1, seed=0, examples_per_participant=60)
 (DATA,) = TASK.data.values()
@@ -204,3 +205,14 @@ def test_bad_examples_are_an_error():
     spoilt[3, 4] = np.nan
     with pytest.raises(FloatingPointError, match="must be finite"):
         settings.train(TASK.model, start, learning.Examples(spoilt, DATA.y))
+
+
+def test_a_noisy_sum_is_the_release_of_the_mechanism_bit_for_bit():
+    """With the sensitivity raised for rounding, and in the type of the sum."""
+    total = torch.linspace(-2, 2, 50)
+    noise = GaussianNoise(50, clipping_norm=0.5, noise_multiplier=2.0, rng=randomness.seeded(6))
+    sensitivity = 0.5 * (1 + SLACK)
+    expected = mechanisms.gaussian(
+        total.numpy(), sensitivity=sensitivity, sigma=2.0 * sensitivity, rng=randomness.seeded(6)
+    )
+    np.testing.assert_array_equal(noise.add(total).numpy(), expected.astype(np.float32))
