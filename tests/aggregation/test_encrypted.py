@@ -256,8 +256,11 @@ def _rest(like, other):
 def test_each_party_draws_from_a_generator_of_its_own():
     for scheme in SCHEMES.values():
         made = scheme.setup([*NAMES, "server"], randomness.seeded(1))
-        drawn = {made[name].rng.bytes(16) for name in made}
-        assert len(drawn) == 6
+        again = scheme.setup([*NAMES, "server"], randomness.seeded(1))
+        drawn = {name: made[name].rng.bytes(16) for name in made}
+        assert len({*drawn.values()}) == 6
+        for name in reversed(again):  # whatever the others drew in between
+            assert again[name].rng.bytes(16) == drawn[name]
     fresh = (Lattice().setup([*NAMES, "server"])["p0"] for _ in range(2))
     assert len({made.public.terms.key for made in fresh}) == 2
 
