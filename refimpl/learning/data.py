@@ -10,7 +10,8 @@ value, which is public. Measurements are centred and scaled by mean and deviatio
 participants' examples. Hospitals can find these from three sums each (count, Σx, Σx²), added up;
 here they are taken as agreed beforehand, so no transcript holds them. Whoever sees a hospital's
 own sums learns about its patients: where that matters, send them through secure aggregation or
-with noise, like any other contribution.
+with noise, like any other contribution. The epsilon of a run does not pay for the scaling: it
+holds as if mean and deviation had been public.
 """
 
 import gzip

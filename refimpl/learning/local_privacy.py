@@ -8,7 +8,8 @@ Every example is protected by itself, against everybody, the server first. With 
 and a number to predict is clipped to ``label_range`` and gets Laplace noise likewise. One example
 costs epsilon_features + epsilon_label in all, delta = 0, however long the server trains.
 
-Neighbours: one example replaced by any other. How many examples there are is not protected.
+Neighbours: one example replaced by any other. How many examples there are is not protected,
+nor what the scaling of measurements tells that was agreed before (see ``data``).
 Sources: Dwork, McSherry, Nissim and Smith, TCC 2006 (Laplace); Kairouz, Oh and Viswanath, NeurIPS
 2014 (k-ary randomised response); the sum of both is basic composition.
 """

@@ -14,6 +14,8 @@ is that of a record added or removed at a fixed rate.)
 Adversary: everybody else together, the server too, over all rounds; they may send the party any
 model. In the direct approach the server trains, so it is trusted and all others are the adversary.
 
+Not covered: how measurements were scaled (see ``data``), and settings that were tried on the data.
+
 Source: the account of one party is that of Abadi et al., CCS 2016, over its steps in all rounds. A
 record lies with one party, so parties compose in parallel (McSherry, SIGMOD 2009): the epsilon of
 a run is the largest of any party's, that of the highest rate where all make the same passes.
