@@ -1,9 +1,9 @@
 """What encrypted sums share: ciphertexts go to the collector, key holders decrypt their sum for it.
 
-    contributor -> collector    "ciphertext"
-    collector -> contributors   "encrypted sum": to as many as the decryption takes, who rotate with
-                                the rounds; the others, once it is done, get b"" in its place
-    those -> collector          "decryption"
+- contributor to collector, "ciphertext";
+- collector to contributors, "encrypted sum": to as many as the decryption takes, who rotate with
+  the rounds; the others, once it is done, get ``b""`` in its place;
+- those to collector, "decryption".
 
 Everything travels as the bytes that ``refimpl.he.ciphertext`` describes, and is checked on receipt.
 A contributor decrypts nothing that claims to hold fewer vectors than its group needs. The claim is
