@@ -64,15 +64,15 @@ class Packing {
   constructor(box) {
     this.hospitals = 1;
     this.buildControls();
-    this.bitsDrawing = make("svg", { viewBox: "0 0 360 170", role: "img" });
+    this.bitsDrawing = make("svg", { class: "wide", viewBox: "0 0 360 170", role: "img" });
     this.bars = make("svg", { viewBox: "0 0 360 230", role: "img" });
     this.status = make("p", { class: "explorable-status", "aria-live": "polite" });
     this.table = make("table", {});
     this.price = make("p", { class: "explorable-status" });
     box.setAttribute("role", "group");
     box.setAttribute("aria-label", "Explorable: bits, slots and headroom");
-    box.replaceChildren(this.controls, make("div", { class: "explorable-panels" }, this.bitsDrawing, this.bars),
-      this.status, make("div", { class: "explorable-table" }, this.table), this.price);
+    box.replaceChildren(this.controls, make("div", { class: "explorable-panels" }, this.bitsDrawing, this.bars,
+      make("div", { class: "explorable-table" }, this.table)), this.status, this.price);
     this.update();
   }
 
@@ -155,7 +155,7 @@ class Packing {
 
   /** The true sums as bars, and the most that a slot holds as a wall. */
   drawBars({ width, sums, read }) {
-    const [top, bottom, most] = [24, 196, 2 ** width - 1];
+    const [top, bottom, most] = [28, 196, 2 ** width - 1];
     const y = (value) => bottom - ((bottom - top) * value) / Math.max(1.25 * most, ...sums);
     const x = (slot) => RIGHT - 60 - 110 * slot; // slot 0 on the right, as in the number
     const bars = sums.flatMap((sum, i) => [
@@ -165,7 +165,7 @@ class Packing {
     this.bars.replaceChildren(...bars,
       make("line", { class: "grid", x1: LEFT, x2: RIGHT, y1: bottom, y2: bottom }),
       make("path", { class: "theory", d: `M${LEFT} ${y(most)}H${RIGHT}` }),
-      text(`a slot holds at most ${most}`, LEFT, y(most) - 5, "start"));
+      make("path", { class: "theory", d: `M${LEFT} 12h22` }), text(`a slot holds at most ${most}`, LEFT + 28, 16, "start"));
     this.bars.setAttribute("aria-label", `The true sums ${sums.map((sum, i) => `${sum} in slot ${i}`).join(", ")}, under or over `
       + `the ${most} that a slot holds.`);
   }
@@ -174,7 +174,7 @@ class Packing {
     const cells = (kind, contents) => make("tr", {}, ...contents.map((content) => make(kind, {}, content)));
     const rows = sums.map((sum, i) => cells("td", [String(i), show(real(sum, hospitals, bits)), show(real(read[i], hospitals, bits)),
       wrong[i] ? "wrong" : "right"]));
-    this.table.replaceChildren(make("thead", {}, cells("th", ["slot", "sum of the values", "as read", ""])), make("tbody", {}, ...rows));
+    this.table.replaceChildren(make("thead", {}, cells("th", ["slot", "sum of the values", "as read", "it is"])), make("tbody", {}, ...rows));
   }
 }
 
