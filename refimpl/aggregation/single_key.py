@@ -17,6 +17,7 @@ anything within the bound; the one who decrypts may answer anything; a server ma
 contribution decrypted in place of the sum, by saying that it holds more.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from refimpl.network import Link, MalformedMessage
 
 
 @dataclass(frozen=True, kw_only=True)
-class SingleKey:
+class SingleKey(ABC):
     """What ``Paillier`` and ``Lattice`` share. ``bound``, ``bits``: the ``FixedPoint`` of a value.
 
     ``server``: the name of the collector, the one party without the private key.
@@ -46,9 +47,9 @@ class SingleKey:
     def __post_init__(self) -> None:
         FixedPoint(self.bound, self.bits, FEWEST)
 
+    @abstractmethod
     def keypair(self, encoding: FixedPoint, rng: CryptoGenerator) -> tuple[Any, Any]:
         """(public, private), drawn by the key holder."""
-        raise NotImplementedError
 
     def encrypt(self, vector: np.ndarray, credentials: Credentials) -> Ciphertext:
         """A contributor's ciphertext."""

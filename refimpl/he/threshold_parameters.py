@@ -16,12 +16,13 @@ secret and error, and v = Σ_k (e u_k + e1_k + e2_k s) is the noise of a sum.
    variance, but for e^-x (Hsu, Kakade and Zhang, Electronic Communications in Probability 17,
    2012, theorem 2.1). The smudging is at most nB, and has a tail as in ``lattice_noise``, with
    n B²/3 for a variance. Each of the four events has probability 2^-43 at most: together 2^-41.
-4. *The modulus* is q = 2^(bits of Δ + encoding.sum_bits), which must not exceed 2^109.
+4. *The modulus* is q = 2^(bits of Δ + encoding.sum_bits), which must not exceed 2^106.
 
 The Homomorphic Encryption Standard (Albrecht et al., 2018) allows q up to 2^109 for N = 4096,
 uniform ternary secrets and errors of standard deviation 3.19, at 128 bits of security against
 classical attacks, and up to 2^101 against quantum ones; ``modulus_bits`` tells on which side of
-2^101 parameters are (ten parties: 96 for 10 summands, 102 for 256). The error here has 3.24, and is
+2^101 parameters are (ten parties: 96 for 10 summands, 102 for 256). By newer estimates (Bossuat et
+al., 2025) the classical limit is 2^106, which is the one kept here. The error here has 3.24, and is
 binomial, the standard's Gaussian.
 """
 
@@ -34,7 +35,7 @@ from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.he.lattice_noise import ERROR_VARIANCE, TERNARY_VARIANCE, limit
 from refimpl.he.polynomials import DEGREE
 
-MOST_MODULUS_BITS = 109
+MOST_MODULUS_BITS = 106
 LOG2_DISTANCE = -40  # of what a vector's last part shows from what it would show without the keys
 LOG2_FAILURE = -41  # of a vector's decryption
 _LOG2_EVENT = LOG2_FAILURE - 2  # four events
@@ -46,7 +47,7 @@ class Parameters:
 
     ``seed``: 16 bytes that nobody chose alone; the common random polynomial a is expanded from it.
     ``length``: values of the longest vector, 10^6 by default. Raises ValueError for fewer than 2
-    parties, and where the modulus would exceed 2^109.
+    parties, and where the modulus would exceed 2^106.
     """
 
     parties: int

@@ -404,7 +404,7 @@ def test_parties_that_never_speak(scheme, gone):
         (
             ThresholdLattice(bits=40),
             ("s", NAMES, 0),
-            "the modulus would need .* bits, more than 109",
+            "the modulus would need .* bits, more than 106",
         ),
     ],
 )

@@ -309,7 +309,7 @@ def test_keys_are_combined_of_all_parties_and_of_the_right_shape():
         ({"parties": 2.0}, "parties must be a whole number"),
         ({"seed": b"short"}, "seed must be 16 bytes"),
         ({"length": 0}, "length must be a whole number of at least 1"),
-        ({"encoding": FixedPoint(1.0, 32, 256)}, "more than 109"),
+        ({"encoding": FixedPoint(1.0, 32, 256)}, "more than 106"),
         ({"parties": 10**6}, "take fewer of parties, summands or bits"),
     ],
 )
