@@ -277,6 +277,12 @@ class SecAggPlus(Masked):
             whole("threshold", self.threshold, 2, self.neighbours)
         FixedPoint(self.bound, self.bits, summands=1)
 
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector."""
+        n = len(group.contributors)
+        plan = self.plan(n)
+        return plan.threshold - 1 if plan.complete else math.floor(self.corrupt * n + 1e-9)
+
     def plan(self, contributors: int) -> Plan:
         """k and t by the theorem, or those given. Raises ValueError where no k and t are enough."""
         n = contributors

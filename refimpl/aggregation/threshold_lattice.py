@@ -87,6 +87,10 @@ class ThresholdLattice:
         """The encoding of one contributor's value in ``group``."""
         return FixedPoint(self.bound, self.bits, len(group.contributors))
 
+    def withstood(self, group: Group) -> int:
+        """How many contributors may pool what they know with the collector."""
+        return len(group.contributors) - 2  # one alone would be read off the sum
+
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, an ``at_least``, or no parameters."""
         check_protected(group)

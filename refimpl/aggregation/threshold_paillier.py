@@ -94,7 +94,7 @@ class ThresholdPaillier:
 
     def withstood(self, group: Group) -> int:
         """How many contributors may pool what they know with the collector."""
-        return self.threshold - 1
+        return self.threshold - (1 if group.collector == self.server else 2)
 
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or than the threshold."""

@@ -177,12 +177,29 @@ def test_local_privacy_goes_with_uploads_alone():
         direct.train(TASK, method=TwoServers(), privacy=chosen)
 
 
+def test_a_collector_with_a_share_counts_against_the_threshold():
+    protected = aggregation.ThresholdPaillier(threshold=3)
+    assert protected.withstood(aggregation.Group("a", ("b", "c", "d"), 0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("contributors", "withstood"), [(4, 1), (100, 5)], ids=["complete graph", "by the theorem"]
+)
+def test_a_sparse_graph_withstands_the_fraction_it_was_drawn_for(contributors, withstood):
+    group = aggregation.Group("server", tuple(f"{i:03}" for i in range(contributors)), 0)
+    protected = aggregation.SecAggPlus()
+    assert protected.plan(contributors).complete == (contributors == 4)
+    assert protected.withstood(group) == withstood
+
+
 @pytest.mark.parametrize(
     ("protected", "withstood"),
     [
         (aggregation.Lattice(), 0),  # whoever contributes has the key
         (aggregation.Paillier(), 0),
         (aggregation.ThresholdPaillier(threshold=3), 2),
+        (aggregation.ThresholdLattice(), 3),
+        (aggregation.SecAggPlus(corrupt=0.25, neighbours=2, threshold=2), 1),
         (aggregation.SecretSharing(threshold=3), 2),
         (aggregation.SecretSharing(), 3),
         (aggregation.SecureAggregation(threshold=4), 3),
