@@ -140,9 +140,11 @@ def signatures() -> list[Row]:
 def growth() -> list[Row]:
     """A SecAgg+ client's time for more and more parties, beside the logarithm that fits it."""
     clients = [NeighbourhoodClient(n) for n in GROWTH]
-    functions = {f"n = {c.parties}, k = {c.degree}": c.work for c in clients}
+    functions = {f"n = {c.parties}, k = {c.degree}": partial(_one_thread, c.work) for c in clients}
     work = f"secure aggregation: a SecAgg+ client, {LENGTH:,} values"
-    note = "5 % corrupt, 5 % drop out, sigma = 40, eta = 30; its neighbours and theirs are real"
+    note = (
+        "5 % corrupt, 5 % drop out, sigma = 40, eta = 30; real neighbours, theirs too; one thread"
+    )
     rows = compare(functions, work=work, note=note)
     slope, start = np.polyfit(np.log(GROWTH), [row["ratio"] for row in rows], 1)
     fitted = slope * np.log(GROWTH) + start

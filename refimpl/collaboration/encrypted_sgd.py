@@ -13,9 +13,11 @@ the same arithmetic in clear, bit for bit: ``scheme="none"`` runs that.
 A key holder draws the pair and hands it out: ``roles`` stands for it.
 Adversary: withstands an honest-but-curious server that works with no participant. It sees
 ciphertexts, whose turn it is, how many turns there were, and the length. **The server together with
-any participant reads every update.** A participant alone reads the weights at its turns: the
-difference between two of them is the sum of the updates between, its own included, which with two
-participants is the other's alone.
+any participant reads every update.** Participants read the weights at their turns: the difference
+between two of them is the sum of the updates between. So two participants whose turns enclose a
+third's read its update without the server, one does where there are two in all, and, as initial and
+final weights are known to all, the second reads the first update and the one before the last reads
+the last (with ``staleness``, sums of as many more).
 Lies: a participant may encrypt any update within the bound; the server may hand out old weights, or
 add what it likes. None is detected unless it is malformed.
 Source: Phong, Aono, Hayashi, Wang and Moriai 2018, with LWE or Paillier;

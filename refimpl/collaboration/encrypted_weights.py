@@ -15,6 +15,8 @@ nothing: what is altered, exchanged or sent again in another turn is refused by 
 whose turn it is and how long the weights are, and it may stop the run. A trainer sees the weights
 that it is handed, which others' examples have shaped. Whoever has the key and what the relay
 sees, so the relay with any one trainer, sees every update, as in ``weight_transmission`` in clear.
+Both neighbours of a trainer see its update together. One is enough beside the first turn, as all
+know the initial weights, and beside the last, as all receive the final ones.
 Lies: a trainer may hand on any weights.
 Source: Phong and Phuong 2019, sections 3 and 4.
 """
