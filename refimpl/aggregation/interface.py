@@ -149,6 +149,14 @@ def check_protected(group: Group, threshold: int = 1) -> None:
         )
 
 
+def most_colluders(group: Group, limit: int) -> int:
+    """How many may pool what they know: ``limit``, but two others must be left in the sum.
+
+    Of a sum in which one single other vector is left, they take off their own, and have it.
+    """
+    return max(0, min(limit, group.needed - 2))
+
+
 def is_count(value: object, least: int = 1) -> bool:
     """Whether ``value`` is a whole number, Python's or numpy's, of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

@@ -21,7 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.aggregation.interface import FEWEST, Group, check_protected, check_vector
+from refimpl.aggregation.interface import (
+    FEWEST,
+    Group,
+    check_protected,
+    check_vector,
+    most_colluders,
+)
 from refimpl.arithmetic import field, randomness, ring
 from refimpl.arithmetic.checks import whole
 from refimpl.arithmetic.fixed_point import FixedPoint
@@ -81,7 +87,8 @@ class SecretSharing:
 
     def withstood(self, group: Group) -> int:
         """How many contributors may pool what they know with the collector."""
-        return len(group.contributors) - 2 if self.threshold is None else self.threshold - 1
+        everybody = len(group.contributors)
+        return most_colluders(group, (self.threshold or everybody) - 1)
 
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or an ``at_least`` out of reach."""

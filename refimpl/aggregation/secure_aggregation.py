@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from refimpl.aggregation.interface import Group, check_protected
+from refimpl.aggregation.interface import Group, check_protected, most_colluders
 from refimpl.aggregation.secure_aggregation_roles import collector, contributor
 from refimpl.aggregation.secure_aggregation_terms import Credentials, Positions, Terms
 from refimpl.arithmetic.checks import whole
@@ -220,7 +220,7 @@ class SecureAggregation(Masked):
         n = len(group.contributors)
         if self.colluders is not None:
             return int(self.colluders)
-        return self._tolerated(n, self.plan(n).threshold)
+        return most_colluders(group, self._tolerated(n, self.plan(n).threshold))
 
     def _tolerated(self, n: int, threshold: int) -> int:
         """The most colluders that the threshold withstands."""
@@ -281,7 +281,8 @@ class SecAggPlus(Masked):
         """How many contributors may pool what they know with the collector."""
         n = len(group.contributors)
         plan = self.plan(n)
-        return plan.threshold - 1 if plan.complete else math.floor(self.corrupt * n + 1e-9)
+        drawn_for = math.floor(self.corrupt * n + 1e-9)
+        return most_colluders(group, plan.threshold - 1 if plan.complete else drawn_for)
 
     def plan(self, contributors: int) -> Plan:
         """k and t by the theorem, or those given. Raises ValueError where no k and t are enough."""

@@ -2,9 +2,10 @@
 
     participant   E(x_i) -> server            server   E(Σ x_i) -> one participant, who decrypts
 
-The systems of the survey do it so (Phong et al. 2018, BatchCrypt 2020). A key holder draws the pair
-and hands it out before the first round: ``setup`` does its work, and after it the key holder must
-be one of the participants, or forget.
+Phong et al. (2018) and BatchCrypt (2020) share the key so; there every participant decrypts, and
+the server does not learn the sum, which it is told here. A key holder draws the pair and hands it
+out before the first round: ``setup`` does its work, and after it the key holder must be one of the
+participants, or forget.
 
 Adversary: withstands an honest-but-curious server that works with no participant. **The server
 together with any one participant reads every contribution**: all participants must be trusted not

@@ -32,7 +32,13 @@ from typing import Any
 import numpy as np
 
 from refimpl.aggregation import encrypted
-from refimpl.aggregation.interface import FEWEST, Group, check_protected, check_vector
+from refimpl.aggregation.interface import (
+    FEWEST,
+    Group,
+    check_protected,
+    check_vector,
+    most_colluders,
+)
 from refimpl.aggregation.threshold_paillier import combined, read_part
 from refimpl.arithmetic.checks import whole
 from refimpl.arithmetic.fixed_point import FixedPoint
@@ -89,7 +95,7 @@ class ThresholdLattice:
 
     def withstood(self, group: Group) -> int:
         """How many contributors may pool what they know with the collector."""
-        return len(group.contributors) - 2  # one alone would be read off the sum
+        return most_colluders(group, len(group.contributors))
 
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, an ``at_least``, or no parameters."""

@@ -26,7 +26,13 @@ import numpy as np
 
 from refimpl.aggregation import encrypted
 from refimpl.aggregation.encrypted import SERVER, Credentials
-from refimpl.aggregation.interface import FEWEST, Group, check_protected, check_vector
+from refimpl.aggregation.interface import (
+    FEWEST,
+    Group,
+    check_protected,
+    check_vector,
+    most_colluders,
+)
 from refimpl.arithmetic.checks import whole
 from refimpl.arithmetic.fixed_point import FixedPoint
 from refimpl.arithmetic.randomness import CryptoGenerator
@@ -94,7 +100,7 @@ class ThresholdPaillier:
 
     def withstood(self, group: Group) -> int:
         """How many contributors may pool what they know with the collector."""
-        return self.threshold - (1 if group.collector == self.server else 2)
+        return most_colluders(group, self.threshold - (1 if group.collector == self.server else 2))
 
     def check(self, group: Group) -> None:
         """``ValueError`` for fewer than three contributors, or than the threshold."""

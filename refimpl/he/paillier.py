@@ -198,9 +198,10 @@ def generate_keypair(
 
     ``encoding``: default ``FixedPoint()``, values in [-1, 1] in 16 bits, 256 summands.
     ``noise``: how long the exponent of the noise is. "full": noise like any other n-th power's,
-    nothing more is assumed. "half" of n's length: as good, unless n can be factored. A number
-    of bits, at least 224: faster, and on the further assumption that powers of h_n with so short
-    exponents look like any others (which does not follow from factoring being hard).
+    nothing more is assumed if h has all its powers (see ``noise``). "half" of n's length: as good,
+    unless n can be factored. A number of bits, at least 224: faster, and on the further assumption
+    that powers of h_n with so short exponents look like any others (which does not follow from
+    factoring being hard).
     ``rng``: default ``randomness.secure()``.
     The primes are those that the noise wants: p ≡ q ≡ 3 modulo 4 with gcd(p-1, q-1) = 2.
     """
