@@ -43,7 +43,7 @@ def test_the_matrix_is_printed(compare):
     names = "topology technique method ε accuracy spread sent recv msgs s"
     assert " ".join(lines[1].split()) == names
     rows = [line for line in lines[2:] if not line.startswith(" ")]  # the others go on
-    topologies = ["direct"] * 5 + ["indirect"] * 6 + ["peer-to-peer"] * 5
+    topologies = ["direct"] * 6 + ["indirect"] * 9 + ["peer-to-peer"] * 6
     assert [row.split()[0] for row in rows] == topologies
     for row in rows:
         assert re.search(r"[01]\.\d{4} +0\.0000 .*\d k?B .* \d+ +\d+\.\d", row)
@@ -101,7 +101,7 @@ def test_record_writes_rows_and_seconds(compare, monkeypatch, tmp_path):
     what = "data", "participants", "rounds", "seeds"
     assert [held[key] for key in what] == ["digits", 4, 2, 1]
     rows = held["rows"]
-    assert len(rows) == 16
+    assert len(rows) == 21
     for row in rows:
         assert row["rounds"] == (1 if row["technique"] in ("two servers", "noisy loss") else 2)
         assert row["seconds"] > 0
