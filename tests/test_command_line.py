@@ -46,12 +46,12 @@ def test_the_matrix_is_printed(compare):
     topologies = ["direct"] * 6 + ["indirect"] * 9 + ["peer-to-peer"] * 6
     assert [row.split()[0] for row in rows] == topologies
     for row in rows:
-        assert re.search(r"[01]\.\d{4} +0\.0000 .*\d k?B .* \d+ +\d+\.\d", row)
+        assert re.search(r"[01]\.\d{4} +0\.0000 .*\d [kM]?B .* \d+ +\d+\.\d", row)
     assert re.search(r" 8 +\d", rows[0])  # 4 uploads, 4 models
-    assert re.search(r" 20 +\d", rows[5])  # 2 rounds of 4 + 4, 4 models
-    assert re.search(r" 24 +\d", rows[11])  # 2 rounds of 4 · 3
+    assert re.search(r" 20 +\d", rows[6])  # 2 rounds of 4 + 4, 4 models
+    assert re.search(r" 24 +\d", rows[15])  # 2 rounds of 4 · 3
     marked = [index for index, row in enumerate(rows) if re.search(r"\d\* +[01]\.\d{4}", row)]
-    assert marked == [9, 10, 15]  # whose epsilon is a participant's
+    assert marked == [13, 14, 20]  # whose epsilon is a participant's
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -103,7 +103,8 @@ def test_record_writes_rows_and_seconds(compare, monkeypatch, tmp_path):
     rows = held["rows"]
     assert len(rows) == 21
     for row in rows:
-        assert row["rounds"] == (1 if row["technique"] in ("two servers", "noisy loss") else 2)
+        at_once = row["topology"] == "direct" and row["method"] in ("least squares", "linear")
+        assert row["rounds"] == (1 if at_once else 2)
         assert row["seconds"] > 0
     assert [row["messages"] for row in rows if row["technique"] == "none"] == [8, 20, 24]
 
